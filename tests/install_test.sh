@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# make install honours PREFIX and DESTDIR; an incremental build notices a changed header.
+set -uo pipefail
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+fail=0
+check() { # NAME COMMAND...
+	local name=$1
+	shift
+	if "$@" >/dev/null 2>&1; then echo "ok $name"; else echo "not ok $name"; fail=1; fi
+}
+make -s install DESTDIR="$dir" PREFIX=/opt/sidetap >/dev/null 2>&1
+check install-program "$dir/opt/sidetap/bin/sidetap" --version
+check install-descriptor test -s "$dir/opt/sidetap/share/sidetap/record.desc"
+check install-example-is-valid "$dir/opt/sidetap/bin/sidetap" capture --check -c "$dir/opt/sidetap/share/sidetap/sidetap.yaml"
+rebuilt() { make -n -W sink/record.h all 2>/dev/null | grep -q 'sink/record\.o'; }
+check incremental-header-dependency rebuilt
+nothing() { ! make -n all 2>/dev/null | grep -qE ' -c '; }
+check incremental-nothing-to-do nothing
+exit $fail
