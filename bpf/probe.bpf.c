@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Sees each TCP packet at a cgroup_skb hook or in a socket filter and copies what was chosen into a
+ * ring. The verdict is always "pass". UAPI headers only, no helper later than Linux 5.8 unless
+ * `config` says that it is there. Every packet is counted in `seen` and in exactly one exit.
+ */
+#include <linux/if_packet.h>
+
+#include "bpf/probe_common.h"
+#include "bpf/probe_parse.h"
+#include "bpf/probe_select.h"
+
+#ifdef MUTATE_VERDICT /* a build that blocks traffic: the tests must catch it */
+enum { PASS = 0 };
+#else
+enum { PASS = 1 };
+#endif
+
+enum { LO_IFINDEX = 1, NOTES_MAX = 65536 };
+
+/* ---- two hooks, one copy ---- */
+
+/* Directional flows that egress sees, so that ingress leaves them alone. */
+struct note_key {
+	__u64 scope;
+	__u64 saddr[2], daddr[2];
+	__u64 ports;
+};
+enum { NOTE_ISN = 1, NOTE_RST = 2 };
+struct note {
+	__u32 isn; /* of the SYN that egress saw, with NOTE_ISN: an older note is stale */
+	__u32 flags;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, NOTES_MAX);
+	__type(key, struct note_key);
+	__type(value, struct note);
+} notes SEC(".maps");
+
+static __always_inline void note_key_of(struct note_key *k, const struct event *e)
+{
+	const __u64 *s = (const __u64 *)e->saddr, *d = (const __u64 *)e->daddr;
+
+	/* Sender and receiver may be in different cgroups of one namespace. */
+	k->scope = config.scope_cgroup ? 0 : e->scope;
+	k->saddr[0] = s[0], k->saddr[1] = s[1];
+	k->daddr[0] = d[0], k->daddr[1] = d[1];
+	k->ports = (__u64)e->sport << 16 | e->dport;
+}
+
+static __always_inline void note_flow(const struct event *e)
+{
+	bool syn = e->tcp_flags & EVENT_SYN, rst = e->tcp_flags & EVENT_RST;
+	struct note fresh = {.isn = syn ? e->seq : 0,
+			     .flags = (syn ? NOTE_ISN : 0) | (rst ? NOTE_RST : 0)};
+	struct note_key k;
+	struct note *old;
+
+	note_key_of(&k, e);
+	old = bpf_map_lookup_elem(&notes, &k);
+	if (!old) {
+		bpf_map_update_elem(&notes, &k, &fresh, BPF_ANY);
+	} else if (syn) {
+		old->isn = fresh.isn;
+		old->flags = fresh.flags;
+	} else if (rst) {
+		old->flags |= NOTE_RST;
+	}
+}
+
+/*
+ * Egress has this packet too. A SYN that egress did not see makes the note stale (the sender's port
+ * now belongs to a socket outside); a RST that it did not see came from no socket.
+ */
+static __always_inline bool noted(const struct event *e)
+{
+	struct note_key k;
+	struct note *n;
+
+	note_key_of(&k, e);
+	n = bpf_map_lookup_elem(&notes, &k);
+	if (!n)
+		return false;
+	if (e->tcp_flags & EVENT_SYN && (!(n->flags & NOTE_ISN) || n->isn != e->seq)) {
+		bpf_map_delete_elem(&notes, &k);
+		return false;
+	}
+	return !(e->tcp_flags & EVENT_RST) || n->flags & NOTE_RST;
+}
+
+/* ---- the copy ---- */
+
+static __always_inline __u64 wakeup_flags(void)
+{
+	if (!*(volatile __u32 *)&control.sleeping)
+		return BPF_RB_NO_WAKEUP;
+	*(volatile __u32 *)&control.sleeping = 0;
+	return BPF_RB_FORCE_WAKEUP;
+}
+
+/* Copies the e->data_len = want <= size bytes from `off`. The mask, not a comparison, is what all
+ * verifiers since 5.8 take. */
+static __always_inline bool put(struct __sk_buff *skb, const struct event *e, __u32 off, __u64 want,
+				const __u64 size, struct probe_counters *c)
+{
+	struct event *r = NULL;
+	__u64 n;
+
+	if (!*(volatile __u32 *)&control.spill) {
+		r = bpf_ringbuf_reserve(&hot, sizeof(*e) + size, 0);
+		if (!r)
+			*(volatile __u32 *)&control.spill = 1;
+	}
+	if (!r)
+		r = bpf_ringbuf_reserve(&overflow, sizeof(*e) + size, 0);
+	if (!r)
+		LEAVE(EXIT_RING_FULL);
+	*r = *e;
+	if (size) {
+		/* Read back: the verifier need not follow where the length came from, on each path
+		 * anew. */
+		n = *(volatile __u32 *)&r->data_len;
+		n -= 1;
+		barrier_var(n);
+		n &= size - 1;
+		n += 1;
+		barrier_var(n);
+		if (bpf_skb_load_bytes(skb, off, r->data, n) < 0) {
+			bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);
+			LEAVE(EXIT_COPY_FAIL);
+		}
+	}
+	/* Counted before it is visible: consumed <= submitted. And an atomic add stands between the
+	 * reservation and the look at `sleeping`, as the reader's barrier does on its side. */
+	count(c, EXIT_SUBMITTED, skb->len);
+	__sync_fetch_and_add(&c->payload_submitted, want);
+	if (e->payload_len > want)
+		__sync_fetch_and_add(&c->payload_cut, e->payload_len - want);
+	bpf_ringbuf_submit(r, wakeup_flags());
+	return true;
+}
+
+static __always_inline bool emit(struct __sk_buff *skb, struct event *e, __u32 off, __u32 want,
+				 struct probe_counters *c)
+{
+	if (!config.class_max)
+		LEAVE(EXIT_TOO_BIG);
+	if (want > config.class_max)
+		want = config.class_max;
+	e->data_len = want;
+	if (want == 0)
+		return put(skb, e, off, want, 0, c);
+	if (want <= EVENT_CLASS_MIN)
+		return put(skb, e, off, want, EVENT_CLASS_MIN, c);
+	if (want <= 2048)
+		return put(skb, e, off, want, 2048, c);
+	if (want <= 8192)
+		return put(skb, e, off, want, 8192, c);
+	if (want <= 32768)
+		return put(skb, e, off, want, 32768, c);
+	if (want <= 65536)
+		return put(skb, e, off, want, 65536, c);
+	if (want <= 131072)
+		return put(skb, e, off, want, 131072, c);
+	return put(skb, e, off, want, EVENT_CLASS_MAX, c);
+}
+
+/* ---- one packet ---- */
+
+enum { ALWAYS_SENT = EVENT_SYN | EVENT_FIN | EVENT_RST };
+
+/* How many payload bytes the verdict of user space leaves; -1: none, not even the event. */
+static __always_inline __s64 allowed(const struct event *e)
+{
+	__u32 v = *(volatile __u32 *)&verdicts[half_word(e->flow_slot)];
+
+	if (!v || v >> 4 != e->flow_tag)
+		return e->payload_len;
+	if ((v & 15) == VERDICT_HEAD && e->payload_len > config.head_bytes)
+		return config.head_bytes;
+	if ((v & 15) != VERDICT_MUTE)
+		return e->payload_len;
+	return e->tcp_flags & ALWAYS_SENT ? 0 : -1;
+}
+
+static __always_inline bool place(struct __sk_buff *skb, struct probe_counters *c, struct event *e,
+				  bool cookie)
+{
+	if (!config.any_interface && skb->ifindex != LO_IFINDEX)
+		LEAVE(EXIT_OTHER_INTERFACE);
+	if (e->hook == HOOK_FILTER) {
+		if (config.any_interface && skb->ifindex == LO_IFINDEX &&
+		    skb->pkt_type == PACKET_OUTGOING)
+			LEAVE(EXIT_OTHER_HOOK);
+	} else if (cookie) {
+		e->scope = bpf_get_netns_cookie(skb);
+		if (config.only_own_netns && e->scope != config.own_netns)
+			LEAVE(EXIT_OTHER_NETNS);
+	} else if (config.scope_cgroup) {
+		e->scope = bpf_skb_cgroup_id(skb);
+	}
+	return true;
+}
+
+static __always_inline bool is_own(const struct event *e, bool cookie)
+{
+	if (config.own_elsewhere || (cookie && e->scope != config.own_netns))
+		return false;
+	return port_in(own_ports, e->sport) | port_in(own_ports, e->dport);
+}
+
+static __always_inline __u64 time_of(struct __sk_buff *skb, int hook)
+{
+	__u64 t = hook == HOOK_EGRESS ? skb->tstamp : 0;
+
+	return t ? t : bpf_ktime_get_ns();
+}
+
+/* True: it was submitted. */
+static __always_inline bool mirror(struct __sk_buff *skb, int hook, bool direct, bool cookie,
+				   struct probe_counters *c)
+{
+	struct event e = {.hook = hook};
+	__u64 addr[2], port, ports = 0, side, hash;
+	__u32 off = 0;
+	__s64 want;
+
+	if (!place(skb, c, &e, cookie) || !parse(skb, c, &e, &off, direct))
+		return false;
+	if (is_own(&e, cookie))
+		LEAVE(EXIT_OWN);
+	if (hook != HOOK_FILTER)
+		ports = take_socket(skb, &e);
+	side = select_client(&e, ports);
+	if (side == NOBODY)
+		LEAVE(EXIT_NOT_SELECTED);
+	if (!e.payload_len && !(e.tcp_flags & ALWAYS_SENT))
+		LEAVE(EXIT_CONTROL);
+	side_of(&e, side, addr, &port);
+	hash = event_hash((const __u8 *)addr, port, config.hash_seed);
+	if (hash >> 32 >= config.keep_below)
+		LEAVE(EXIT_SAMPLED_OUT);
+	if (config.two_hooks && hook == HOOK_EGRESS)
+		note_flow(&e);
+	if (config.two_hooks && hook == HOOK_INGRESS && noted(&e))
+		LEAVE(EXIT_OTHER_HOOK);
+	e.flow_slot = event_slot(hash);
+	e.flow_tag = event_tag(hash);
+	want = allowed(&e);
+	if (want < 0)
+		LEAVE(EXIT_MUTED);
+	e.ts_ns = time_of(skb, hook);
+	return emit(skb, &e, off, want, c);
+}
+
+static __always_inline void handle(struct __sk_buff *skb, int hook, bool direct, bool cookie)
+{
+	struct probe_counters *c = &counters[bpf_get_smp_processor_id() & (PROBE_SLOTS - 1)];
+
+	count(c, EXIT_SEEN, skb->len);
+	mirror(skb, hook, direct, cookie, c);
+}
+
+#define CGROUP_PROGRAM(name, attach, hook, direct, cookie)                                         \
+	SEC("cgroup_skb/" attach)                                                                  \
+	int name(struct __sk_buff *skb)                                                            \
+	{                                                                                          \
+		handle(skb, hook, direct, cookie);                                                 \
+		return PASS;                                                                       \
+	}
+
+/* With the namespace's cookie (a helper of Linux 6.16); headers by direct packet access
+ * (before 6.5: CAP_PERFMON); headers by bpf_skb_load_bytes. A helper that is missing must not even
+ * stand in a branch that is never taken. */
+CGROUP_PROGRAM(egress_cookie, "egress", HOOK_EGRESS, true, true)
+CGROUP_PROGRAM(ingress_cookie, "ingress", HOOK_INGRESS, true, true)
+CGROUP_PROGRAM(egress_direct, "egress", HOOK_EGRESS, true, false)
+CGROUP_PROGRAM(ingress_direct, "ingress", HOOK_INGRESS, true, false)
+CGROUP_PROGRAM(egress_copy, "egress", HOOK_EGRESS, false, false)
+CGROUP_PROGRAM(ingress_copy, "ingress", HOOK_INGRESS, false, false)
+
+/* On a packet socket: the rings have the bytes, so the socket's copy is refused (0). */
+SEC("socket")
+int filter(struct __sk_buff *skb)
+{
+	handle(skb, HOOK_FILTER, false, false);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
