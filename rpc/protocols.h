@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The protocol table. Order = order of probing; opaque claims what is left and is last. */
+#pragma once
+#include "rpc/framer.h"
+
+/* clang-format off */
+#define PROTOCOLS(X) \
+	X(proxy)     \
+	X(http1)     \
+	X(opaque)
+/* clang-format on */
+
+#define PROTOCOL_DECLARE(name) extern const struct framer_ops framer_##name;
+PROTOCOLS(PROTOCOL_DECLARE)
+#undef PROTOCOL_DECLARE
