@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "capture/call_message.h"
+
+#include <errno.h>
+
+#include "capture/redact.h"
+
+/*
+ * Copies the one run of wire bytes that all spans lie in, when they do: far cheaper than one by one. They do when
+ * they rise with gaps too small for anything but separators between them.
+ */
+enum { BLOCK_GAP_MAX = 7 };
+
+struct block {
+	const uint8_t *from, *to;
+	uint8_t *copy;
+};
+
+static bool block_cover(struct block *b, struct bytes s)
+{
+	if (!s.n)
+		return true;
+	if (!b->from)
+		b->from = b->to = s.p;
+	uintptr_t p = (uintptr_t)s.p, to = (uintptr_t)b->to;
+	if (p < to || p - to > BLOCK_GAP_MAX)
+		return false;
+	b->to = s.p + s.n;
+	return true;
+}
+
+static struct bytes block_move(const struct block *b, struct arena *a, struct bytes s)
+{
+	if (b->copy && s.n && (uintptr_t)s.p >= (uintptr_t)b->from &&
+	    (uintptr_t)(s.p + s.n) <= (uintptr_t)b->to)
+		return bytes_of(b->copy + (s.p - b->from), s.n);
+	return arena_copy(a, s);
+}
+
+/* Headers into the arena. NULL and 0 without memory. */
+static struct header *headers_copy(struct call *c, const struct block *b, const struct header *in,
+				   size_t n)
+{
+	struct header *out = n ? arena_alloc(&c->arena, n * sizeof(*out)) : NULL;
+	for (size_t i = 0; out && i < n; i++)
+		out[i] = (struct header) {block_move(b, &c->arena, in[i].name),
+					  block_move(b, &c->arena, in[i].value), in[i].provenance};
+	return out;
+}
+
+static struct block block_of(struct call *c, const struct header *h, size_t n)
+{
+	struct block b = {0};
+	for (size_t i = 0; i < n; i++)
+		if (!block_cover(&b, h[i].name) || !block_cover(&b, h[i].value))
+			return (struct block) {0};
+	if (b.from)
+		b.copy = arena_alloc(&c->arena, (size_t)(b.to - b.from));
+	if (b.copy)
+		memcpy(b.copy, b.from, (size_t)(b.to - b.from));
+	return b;
+}
+
+static void set(struct bytes *to, const struct block *b, struct arena *a, struct bytes s)
+{
+	if (s.n)
+		*to = block_move(b, a, s);
+}
+
+/* What the request said stands. */
+static void set_once(struct bytes *to, const struct block *b, struct arena *a, struct bytes s)
+{
+	if (!to->n)
+		set(to, b, a, s);
+}
+
+/* An id: hex, and not all zeroes (W3C Trace Context) */
+static bool is_id(struct bytes b)
+{
+	bool zero = true;
+	for (size_t i = 0; i < b.n; i++) {
+		uint8_t c = b.p[i], low = c | 0x20;
+		if (!(c >= '0' && c <= '9') && !(low >= 'a' && low <= 'f'))
+			return false;
+		zero &= c == '0';
+	}
+	return !zero;
+}
+
+static void trace_set(struct call *c, struct bytes trace, struct bytes span)
+{
+	if (!c->trace_id.n && is_id(trace) && is_id(span)) {
+		c->trace_id = trace;
+		c->span_id = span;
+	}
+}
+
+/* VERSION-TRACE-PARENT-FLAGS of 2, 32, 16 and 2 digits; later versions may have more behind. */
+static void traceparent_read(struct call *c, struct bytes v)
+{
+	if (v.n >= 55 && v.p[2] == '-' && v.p[35] == '-' && v.p[52] == '-' &&
+	    (v.n == 55 || v.p[55] == '-'))
+		trace_set(c, bytes_of(v.p + 3, 32), bytes_of(v.p + 36, 16));
+}
+
+/* b3 in one header: TRACE-SPAN[-...] */
+static void b3_read(struct call *c, struct bytes v)
+{
+	const uint8_t *dash = v.n ? memchr(v.p, '-', v.n) : NULL;
+	size_t t = dash ? (size_t)(dash - v.p) : 0;
+	if ((t == 32 || t == 16) && v.n >= t + 17 && (v.n == t + 17 || v.p[t + 17] == '-'))
+		trace_set(c, bytes_of(v.p, t), bytes_of(v.p + t + 1, 16));
+}
+
+static void trace_read(struct call *c, const struct header *h, size_t n)
+{
+	struct bytes b3_trace = {0}, b3_span = {0};
+	for (size_t i = 0; i < n; i++) {
+		struct bytes v = h[i].value, name = h[i].name;
+		if (name.n == 11 && bytes_caseeq(name, BYTES("traceparent")))
+			traceparent_read(c, v);
+		else if (name.n == 2 && bytes_caseeq(name, BYTES("b3")))
+			b3_read(c, v);
+		else if (name.n == 12 && bytes_caseeq(name, BYTES("x-b3-traceid")))
+			b3_trace = v;
+		else if (name.n == 11 && bytes_caseeq(name, BYTES("x-b3-spanid")))
+			b3_span = v;
+	}
+	if ((b3_trace.n == 32 || b3_trace.n == 16) && b3_span.n == 16)
+		trace_set(c, b3_trace, b3_span);
+}
+
+static void status_set(struct call *c, const struct head *h, const struct block *b)
+{
+	if (h->has_status)
+		c->status = h->status;
+	if (h->outcome != OUTCOME_UNKNOWN)
+		c->outcome = h->outcome;
+	set(&c->status_text, b, &c->arena, bytes_head(h->status_text, CALL_STATUS_TEXT_MAX));
+}
+
+static bool attributes_grow(struct call *c)
+{
+	uint16_t cap = c->cap_attributes ? CALL_ATTRIBUTES_MAX : 4;
+	struct attribute *a = arena_alloc(&c->arena, cap * sizeof(*a));
+	if (!a)
+		return false;
+	if (c->n_attributes)
+		memcpy(a, c->attributes, c->n_attributes * sizeof(*a));
+	c->attributes = a;
+	c->cap_attributes = cap;
+	return true;
+}
+
+static void attributes_add(struct call *c, const struct head *h)
+{
+	for (size_t i = 0; i < h->n_attributes && c->n_attributes < CALL_ATTRIBUTES_MAX; i++) {
+		if (c->n_attributes == c->cap_attributes && !attributes_grow(c))
+			return;
+		c->attributes[c->n_attributes++] = (struct attribute) {
+			h->attributes[i].name, arena_copy(&c->arena, h->attributes[i].value)};
+	}
+}
+
+/* What is needed of a call that nobody wants a record of */
+static void head_brief(struct call *c, enum dir dir, const struct head *h)
+{
+	if (dir == DIR_REQUEST)
+		c->type = h->type;
+}
+
+void call_message_head(struct call *c, enum dir dir, const struct piece *p, bool redact)
+{
+	const struct head *h = &p->head;
+	struct call_message *m = &c->msg[dir];
+	head_brief(c, dir, h);
+	if (!c->sampled)
+		return;
+	struct block b = block_of(c, h->headers, h->n_headers);
+	bool had_path = c->path.n > 0, redacted = false;
+	m->headers = headers_copy(c, &b, h->headers, h->n_headers);
+	m->n_headers = m->headers ? h->n_headers : 0;
+	m->count_only = h->count_only;
+	if (m->n_headers < h->n_headers)
+		c->flags |= FLAG_TRUNCATED;
+	if (h->protocol)
+		c->protocol = h->protocol;
+	if (h->transport)
+		c->transport = h->transport;
+	set_once(&c->service, &b, &c->arena, h->service);
+	set_once(&c->method, &b, &c->arena, h->method);
+	set_once(&c->path, &b, &c->arena, h->path);
+	set_once(&c->trace_id, &b, &c->arena, h->trace_id);
+	set_once(&c->span_id, &b, &c->arena, h->span_id);
+	status_set(c, h, &b);
+	attributes_add(c, h);
+	if (dir == DIR_REQUEST)
+		trace_read(c, m->headers, m->n_headers);
+	if (redact) {
+		redacted = redact_headers(m->headers, m->n_headers, &c->arena);
+		if (!had_path && c->path.n)
+			redacted |= redact_path(&c->path, &c->arena);
+	}
+	if (redacted)
+		c->flags |= FLAG_REDACTED;
+}
+
+void call_message_end(struct call *c, enum dir dir, const struct piece *p, bool redact)
+{
+	const struct head *h = &p->head;
+	struct call_message *m = &c->msg[dir];
+	if (p->what & PIECE_HEAD || !c->sampled)
+		return;
+	if (h->n_headers) {
+		struct block b = block_of(c, h->headers, h->n_headers);
+		m->trailers = headers_copy(c, &b, h->headers, h->n_headers);
+		m->n_trailers = m->trailers ? h->n_headers : 0;
+		if (redact && redact_headers(m->trailers, m->n_trailers, &c->arena))
+			c->flags |= FLAG_REDACTED;
+	}
+	status_set(c, h, &(struct block) {0});
+	attributes_add(c, h);
+}
+
+size_t call_message_room(struct call *c, enum dir dir, size_t n, uint64_t limit)
+{
+	struct call_message *m = &c->msg[dir];
+	if (m->body_closed)
+		return 0;
+	if (n > limit - m->body_kept) {
+		n = (size_t)(limit - m->body_kept);
+		m->body_closed = true;
+		c->flags |= FLAG_TRUNCATED;
+	}
+	return n;
+}
+
+int call_message_boundary(struct call *c, enum dir dir, uint64_t ts_ns, bool compressed)
+{
+	struct call_message *m = &c->msg[dir];
+	if (c->n_stream == c->cap_stream) {
+		size_t cap = c->cap_stream ? 2 * c->cap_stream : 8;
+		void *p = realloc(c->stream, cap * sizeof(*c->stream));
+		if (!p)
+			return -ENOMEM;
+		c->stream = p;
+		c->cap_stream = cap;
+	}
+	size_t off = c->message_off[dir];
+	c->stream[c->n_stream++] = (struct call_stream_message) {
+		dir,       ts_ns, off, m->body.n - off, m->body_bytes - c->message_start[dir],
+		compressed};
+	c->n_messages[dir]++;
+	m->body_kept = 0; /* the limit is one message's */
+	m->body_closed = false;
+	c->message_off[dir] = m->body.n;
+	c->message_start[dir] = m->body_bytes;
+	return 0;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of call: the state of all calls, and the bodies that open ones hold. */
+#pragma once
+#include "capture/call.h"
+
+/* How messages ended; names of the exits of stage `messages` */
+enum cut { CUT_NONE, CUT_CLOSE, CUT_RESET, CUT_GAP, CUT_ERROR, CUT_EVICTED, CUT_STOPPED, CUT_N };
+struct calls {
+	struct call_limits limits;
+	struct call_sink sink;
+	struct hash_key key;
+	struct list open, tunnels, wait, pool;
+	size_t n_open, n_pool, n_graves;
+	uint64_t bodies, heads; /* memory of open calls */
+	uint64_t opened, exits[CALL_EXITS];
+	uint64_t started, ended[CUT_N];
+	uint64_t bodies_cut;
+};
+
+/* *charged, a part of *sum, becomes `now`. */
+static inline void call_charge(uint64_t *sum, size_t *charged, size_t now)
+{
+	*sum += now - *charged;
+	*charged = now;
+}
+
+/* What the next part would hold */
+size_t call_body_part_size(const struct call *c);
+void call_body_part_send(struct calls *cs, struct call *c, bool last);
+
+/* The run of body bytes of a piece, and what is missing before it */
+void call_body_add(struct calls *cs, struct call *c, enum dir dir, const struct piece *p);

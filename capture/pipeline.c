@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "capture/pipeline.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "capture/pipeline_state.h"
+#include "capture/sandbox.h"
+
+enum {
+	DRAIN_BUDGET = 4096,	/* packets between two looks at timers and signals */
+	AWAKE_MS = 1,		/* rings are polled this often ... */
+	AWAKE_NS = 20000000,	/* ... until they were empty for so long; then the probe wakes the loop */
+	TICK_NS = 1000000000,
+	SETTLE_NS = 100000000,
+	SWEEP_NS = 10 * 1000000000ull / 1000000000, /* seconds between sweeps of idle flows */
+	DRAIN_NS = 5,		/* seconds that the rings get at the end */
+	SINK_DRAIN_MS = 15000,
+};
+
+uint64_t pipeline_clock(int id)
+{
+	struct timespec t;
+	clock_gettime(id, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Time in the domain of the packets: the monotonic clock, or the file's. */
+static uint64_t pipeline_now(const struct pipeline *p)
+{
+	return p->from_file ? p->last_ns : pipeline_clock(CLOCK_MONOTONIC);
+}
+
+static int64_t clock_offset(const struct pipeline *p)
+{
+	return p->from_file ? 0 : (int64_t)(pipeline_clock(CLOCK_REALTIME) - pipeline_clock(CLOCK_MONOTONIC));
+}
+
+void pipeline_packet(void *ctx, const struct packet *pkt)
+{
+	struct pipeline *p = ctx;
+	p->packets++;
+	if (pkt->ts_ns > p->last_ns)
+		p->last_ns = pkt->ts_ns;
+	flow_push(p->flows, pkt);
+	if (p->from_file)
+		calls_expire(p->calls, p->last_ns);
+}
+
+static void on_own_port(void *ctx, uint16_t port, bool in_use)
+{
+	struct pipeline *p = ctx;
+	uint64_t bit = 1ull << (port & 63);
+	if (in_use)
+		atomic_fetch_or(&p->own[port >> 6], bit);
+	else
+		atomic_fetch_and(&p->own[port >> 6], ~bit);
+	struct attach *a = __atomic_load_n(&p->attach, __ATOMIC_ACQUIRE);
+	if (a && p->ops->own_port)
+		p->ops->own_port(a, port, in_use);
+}
+
+static bool on_listens(void *ctx, uint64_t scope, const uint8_t addr[16], uint16_t port)
+{
+	struct pipeline *p = ctx;
+	(void)scope;
+	return p->socks && !p->from_file && socks_listens(p->socks, addr, port, pipeline_now(p));
+}
+
+/* First bytes of a connection: both its sockets are alive now, so their owners can be found. */
+static void on_conn(void *ctx, struct conn *c)
+{
+	struct pipeline *p = ctx;
+	char text[2][64] = {"", ""};
+	if (!p->socks || p->from_file || !p->owner_budget)
+		return;
+	const struct flow *f = c->flow;
+	struct socks_tuple server = {.lport = f->server_port, .rport = f->client_port}, client;
+	memcpy(server.local, f->server_addr, 16);
+	memcpy(server.remote, f->client_addr, 16);
+	memcpy(client.local, f->client_addr, 16);
+	memcpy(client.remote, f->orig_port ? f->orig_addr : f->server_addr, 16);
+	client.lport = f->client_port;
+	client.rport = f->orig_port ? f->orig_port : f->server_port;
+	p->owner_budget--;
+	uint64_t now = pipeline_now(p);
+	int a = socks_owner(p->socks, &client, false, now, text[0], sizeof(text[0]));
+	int b = socks_owner(p->socks, &server, true, now, text[1], sizeof(text[1]));
+	if (a == -EAGAIN || b == -EAGAIN)
+		return; /* asked again with the next bytes */
+	size_t n0 = strlen(text[0]) + 1, n1 = strlen(text[1]) + 1;
+	c->processes = malloc(n0 + n1);
+	if (c->processes) {
+		memcpy(c->processes, text[0], n0);
+		memcpy(c->processes + n0, text[1], n1);
+	}
+}
+
+/* Live: the sink gets one turn. From a file there is time: waits for it. */
+static bool on_full(void *ctx, unsigned attempt)
+{
+	struct pipeline *p = ctx;
+	if (attempt && !p->from_file)
+		return false;
+	if (p->from_file && attempt) {
+		struct pollfd fd = {.fd = p->sink_ops->fd(p->sink), .events = POLLIN};
+		poll(&fd, 1, 50);
+	}
+	p->sink_ops->service(p->sink);
+	return attempt < 600;
+}
+
+static int epoll_watch(int ep, int fd)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
+	return fd < 0 ? 0 : epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
+}
+
+static const char *env(const char *set, const char *name)
+{
+	const char *v = set ? set : getenv(name);
+	return v ? v : "";
+}
+
+static struct record_capture capture_of(struct pipeline *p, const char *attach)
+{
+	gethostname(p->host, sizeof(p->host) - 1);
+	const struct settings *s = p->s;
+	return (struct record_capture){.instance = p->instance, .version = p->cfg.version,
+				       .attach = attach, .host = p->host,
+				       .pod = env(s->pod, "POD_NAME"),
+				       .namespace_ = env(s->namespace_, "POD_NAMESPACE"),
+				       .container = env(s->container, "CONTAINER_NAME"),
+				       .service_name = env(s->service_name, "SERVICE_NAME"),
+				       .config_hash = s->config_hash};
+}
+
+struct sink_opening {
+	struct pipeline *p;
+	struct sink_cfg *cfg;
+	char *err;
+	size_t err_n;
+};
+
+/* On a thread without capabilities, so that the threads a sink starts have none either. */
+static void sink_opening(void *ctx)
+{
+	struct sink_opening *o = ctx;
+	o->p->sink = sink_open(o->p->s->sink, o->cfg, &o->p->sink_ops, o->err, o->err_n);
+}
+
+static int open_sink(struct pipeline *p, char *err, size_t err_n)
+{
+	struct sink_cfg cfg = {.instance = p->instance, .verbose = p->s->verbose,
+			       .bodies = p->s->bodies, .report = recorder_report,
+			       .own_port = on_own_port, .own_port_ctx = p};
+	struct recorder_cfg rc = {.sample = p->s->sample, .seed = hash_bytes(hash_key_of(1), bytes_of(p->instance, 16)),
+				  .clock_offset_ns = clock_offset(p),
+				  .capture = capture_of(p, p->from_file ? "pcap" : ""),
+				  .limit_calls = p->s->limit_calls, .limit_bytes = p->s->limit_bytes,
+				  .full = on_full, .ctx = p};
+	p->recorder = recorder_new(&rc);
+	if (!p->recorder)
+		return -ENOMEM;
+	cfg.report_ctx = p->recorder;
+	struct sink_opening o = {p, &cfg, err, err_n};
+	if (sandbox_unprivileged(sink_opening, &o) < 0)
+		sink_opening(&o);
+	if (!p->sink && strncmp(p->s->sink, "file:", 5) == 0)
+		sink_opening(&o); /* root, and somebody else's directory */
+	if (!p->sink)
+		return -EIO;
+	recorder_set_sink(p->recorder, p->sink_ops, p->sink);
+	return 0;
+}
+
+static int open_stages(struct pipeline *p)
+{
+	const struct settings *s = p->s;
+	struct call_limits limits = {.body = s->body_limit, .open_bodies = s->open_bodies_bytes,
+				     .pending = 65536, .timeout_ns = s->call_timeout_ns,
+				     .redact = s->redact};
+	struct call_sink to = recorder_calls(p->recorder);
+	p->calls = calls_new(&limits, &to);
+	struct conns_cfg cc = {.calls = p->calls,
+			       .framer = {s->header_bytes, s->header_count},
+			       .gather_max = 1 << 20, .opened = on_conn, .ctx = p};
+	p->conns = conns_new(&cc);
+	struct flow_cfg fc = {.max_flows = s->max_connections,
+			      .max_pending_flow = s->pending_connection_bytes,
+			      .max_pending_all = s->pending_bytes, .hole_ns = 50000000,
+			      .hole_max_ns = 1000000000, .ports = s->ports, .n_ports = s->n_ports,
+			      .from_file = p->from_file, .listens = on_listens,
+			      .on = conns_callbacks(), .ctx = p->conns};
+	if (getrandom(&fc.seed, sizeof(fc.seed), 0) < 0)
+		fc.seed = p->start_ns;
+	fc.listens_ctx = p;
+	p->flows = p->conns ? flow_table_new(&fc) : NULL;
+	if (!p->calls || !p->flows)
+		return -ENOMEM;
+	conns_set_flows(p->conns, p->flows);
+	return 0;
+}
+
+static int open_loop(struct pipeline *p)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	signal(SIGPIPE, SIG_IGN);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	p->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	p->ep = epoll_create1(EPOLL_CLOEXEC);
+	p->ep_sleep = epoll_create1(EPOLL_CLOEXEC);
+	if (p->signals < 0 || p->ep < 0 || p->ep_sleep < 0 || epoll_watch(p->ep, p->signals) < 0 ||
+	    epoll_watch(p->ep, p->sink_ops->fd(p->sink)) < 0 || epoll_watch(p->ep_sleep, p->ep) < 0)
+		return -errno;
+	return 0;
+}
+
+struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t err_n)
+{
+	struct pipeline *p = calloc(1, sizeof(*p));
+	uint64_t id;
+	if (!p)
+		return NULL;
+	p->cfg = *cfg;
+	p->s = cfg->settings;
+	p->from_file = p->s->read_file != NULL;
+	p->ep = p->ep_sleep = p->signals = -1;
+	if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+		id = pipeline_clock(CLOCK_REALTIME) ^ (uint64_t)getpid() << 48;
+	snprintf(p->instance, sizeof(p->instance), "%016llx", (unsigned long long)id);
+	p->start_ns = pipeline_clock(CLOCK_MONOTONIC);
+	p->start_unix_ns = p->ledger_unix_ns = pipeline_clock(CLOCK_REALTIME);
+	p->tick_ns = p->ledger_ns = p->start_ns;
+	p->owner_budget = 200;
+	if (!p->from_file)
+		p->socks = socks_new();
+	int r = open_sink(p, err, err_n);
+	if (r == 0 && ((r = open_stages(p)) < 0 || (r = open_loop(p)) < 0))
+		snprintf(err, err_n, "cannot start: %s", strerror(-r));
+	if (r < 0) {
+		pipeline_free(p);
+		return NULL;
+	}
+	return p;
+}
+
+static bool flow_alive(void *ctx, const struct flow *f)
+{
+	struct pipeline *p = ctx;
+	struct socks_tuple server = {.lport = f->server_port, .rport = f->client_port}, client = server;
+	memcpy(server.local, f->server_addr, 16);
+	memcpy(server.remote, f->client_addr, 16);
+	client.lport = f->client_port;
+	client.rport = f->orig_port ? f->orig_port : f->server_port;
+	memcpy(client.local, f->client_addr, 16);
+	memcpy(client.remote, f->orig_port ? f->orig_addr : f->server_addr, 16);
+	return socks_exists(p->socks, &server) || socks_exists(p->socks, &client);
+}
+
+static void reattach(struct pipeline *p)
+{
+	char err[2048];
+	if (p->attach && p->ops->check && p->ops->check(p->attach) == 0)
+		return;
+	if (p->attach && p->ops->check) {
+		log_warn("%s: what it was attached to is gone", p->ops->name);
+		for (int i = 0; i < 64 && p->ops->drain(p->attach, DRAIN_BUDGET) == ATTACH_MORE; i++)
+			;
+		pipeline_detach(p);
+		if (!p->s->reattach)
+			p->stop = true;
+	}
+	if (!p->attach && p->s->reattach && pipeline_attach(p, NULL, err, sizeof(err)) < 0)
+		log_debug("cannot attach again: %s", err);
+}
+
+static void tick(struct pipeline *p, uint64_t now)
+{
+	p->tick_ns = now;
+	p->owner_budget = 200;
+	recorder_set_clock(p->recorder, clock_offset(p));
+	if (!p->from_file) {
+		calls_expire(p->calls, now);
+		if (p->socks && ++p->sweep_count % SWEEP_NS == 0)
+			flow_sweep(p->flows, now - SWEEP_NS * 1000000000ull, flow_alive, p, 512);
+		if (!p->stop)
+			reattach(p);
+	}
+	if (now - p->ledger_ns >= p->s->ledger_interval_ns) {
+		p->ledger_ns = now;
+		pipeline_write_ledger(p, false);
+	}
+	if (p->s->limit_ns && now - p->start_ns >= p->s->limit_ns)
+		p->stop = true;
+	if (p->cfg.tick)
+		p->cfg.tick(p->cfg.ctx, p);
+}
+
+static void wait_events(struct pipeline *p, int ep, int timeout_ms)
+{
+	struct epoll_event e[8];
+	if (epoll_wait(ep, e, 8, timeout_ms) <= 0)
+		return;
+	struct signalfd_siginfo si;
+	if (read(p->signals, &si, sizeof(si)) == sizeof(si))
+		p->stop = true;
+	p->sink_ops->service(p->sink);
+}
+
+int pipeline_idle(struct pipeline *p, int ms)
+{
+	uint64_t end = pipeline_clock(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000u;
+	for (uint64_t now = 0; !p->stop && (now = pipeline_clock(CLOCK_MONOTONIC)) < end;)
+		wait_events(p, p->ep, (int)((end - now) / 1000000) + 1);
+	return p->stop ? 0 : 1;
+}
+
+static int ms_until(uint64_t then, uint64_t now)
+{
+	return then <= now ? 0 : (int)((then - now) / 1000000) + 1;
+}
+
+static void settle(struct pipeline *p, uint64_t now)
+{
+	p->settle_ns = now;
+	flow_settle(p->flows, pipeline_now(p));
+}
+
+/* After an empty drain: waits a moment, or sleeps until the probe, a signal, the sink or a timer wakes it. */
+static void rest(struct pipeline *p, bool got, uint64_t now)
+{
+	if (got)
+		p->last_busy_ns = now;
+	settle(p, now);
+	int timer = ms_until(p->tick_ns + TICK_NS, now);
+	if (now - p->last_busy_ns < AWAKE_NS)
+		wait_events(p, p->ep, AWAKE_MS);
+	else if (p->ops->sleep(p->attach))
+		wait_events(p, p->ep_sleep, timer < 50 ? timer : 50);
+}
+
+/* One turn. False: the attachment has come to its end. */
+static bool turn(struct pipeline *p)
+{
+	uint64_t before = p->packets;
+	if (!p->attach) { /* idle, or between two attachments */
+		wait_events(p, p->ep, 200);
+		return !p->from_file;
+	}
+	int state = p->ops->drain(p->attach, DRAIN_BUDGET);
+	uint64_t now = pipeline_clock(CLOCK_MONOTONIC);
+	if (now - p->tick_ns >= TICK_NS)
+		tick(p, now);
+	if (recorder_totals(p->recorder).limit_reached)
+		p->stop = true;
+	if (state == ATTACH_EOF)
+		return false;
+	if (state < 0) {
+		log_error("%s: %s", p->ops->name, strerror(-state));
+		p->failed = true;
+		return false;
+	}
+	if (state == ATTACH_MORE) {
+		if (now - p->settle_ns > SETTLE_NS) /* never empty under overload: holes age all the same */
+			settle(p, now);
+		wait_events(p, p->ep, 0);
+	} else if (p->attach)
+		rest(p, p->packets != before, now);
+	return true;
+}
+
+/* What is in the rings when the programs are gone still counts. */
+static void drain_rings(struct pipeline *p)
+{
+	uint64_t deadline = pipeline_clock(CLOCK_MONOTONIC) + DRAIN_NS * 1000000000ull;
+	p->ops->detach(p->attach);
+	while (p->ops->drain(p->attach, DRAIN_BUDGET) == ATTACH_MORE &&
+	       pipeline_clock(CLOCK_MONOTONIC) < deadline)
+		p->sink_ops->service(p->sink);
+}
+
+int pipeline_run(struct pipeline *p)
+{
+	while (!p->stop && turn(p)) {
+		if (!p->attach) {
+			uint64_t now = pipeline_clock(CLOCK_MONOTONIC);
+			if (now - p->tick_ns >= TICK_NS)
+				tick(p, now);
+		}
+	}
+	if (p->attach && !p->from_file)
+		drain_rings(p);
+	flow_end_all(p->flows, FLOW_STOP);
+	if (p->sink_ops->drain(p->sink, SINK_DRAIN_MS) < 0)
+		p->failed = true;
+	if (pipeline_write_ledger(p, true) < 0 || p->sink_ops->drain(p->sink, SINK_DRAIN_MS) < 0) {
+		log_error("the final ledger could not be written: what was recorded cannot be proved complete");
+		p->failed = true;
+	}
+	return p->failed ? 1 : 0;
+}
+
+void pipeline_stop(struct pipeline *p)
+{
+	p->stop = true;
+}
+
+struct pipeline_status pipeline_status(const struct pipeline *p)
+{
+	struct ledger_stage framing;
+	conns_ledger(p->conns, &framing, 1);
+	return (struct pipeline_status){
+		.seen_packets = p->packets, .bytes = framing.in, .open_calls = calls_open(p->calls),
+		.flows = flow_count(p->flows), .attach = p->ops ? p->ops->name : "",
+		.describe = p->attach ? p->ops->describe(p->attach) : "",
+		.sink_status = p->sink_ops->status(p->sink), .attach_ops = p->attach ? p->ops : NULL,
+		.totals = recorder_totals(p->recorder),
+		.seconds = (double)(pipeline_clock(CLOCK_MONOTONIC) - p->start_ns) / 1e9};
+}
+
+bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls)
+{
+	return recorder_protocol(p->recorder, i, name, calls);
+}
+
+void pipeline_free(struct pipeline *p)
+{
+	if (!p)
+		return;
+	if (p->attach) {
+		struct attach *a = p->attach;
+		p->attach = NULL;
+		p->ops->close(a);
+	}
+	if (p->sink)
+		p->sink_ops->close(p->sink);
+	flow_table_free(p->flows);
+	conns_free(p->conns);
+	calls_free(p->calls);
+	recorder_free(p->recorder);
+	socks_free(p->socks);
+	for (int *fd = (int[]){p->ep, p->ep_sleep, p->signals, -2}; *fd != -2; fd++)
+		if (*fd >= 0)
+			close(*fd);
+	free(p);
+}

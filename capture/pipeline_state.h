@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state of a pipeline, shared by pipeline.c (wiring and loop), pipeline_attach.c and pipeline_ledger.c only. */
+#pragma once
+#include <stdatomic.h>
+
+#include "capture/call.h"
+#include "capture/conn.h"
+#include "capture/flow.h"
+#include "capture/pipeline.h"
+#include "capture/socks.h"
+
+enum { PIPELINE_STAGES_MAX = 16, PIPELINE_OWN_WORDS = 65536 / 64 };
+
+struct pipeline {
+	struct pipeline_cfg cfg;
+	const struct settings *s;
+	char instance[17], host[256];
+	const struct attach_ops *ops;
+	struct attach *attach;
+	struct ledger_stage past[PIPELINE_STAGES_MAX]; /* of attachments that are gone */
+	size_t n_past;
+	const struct sink_ops *sink_ops;
+	struct sink *sink;
+	struct flow_table *flows;
+	struct conns *conns;
+	struct calls *calls;
+	struct recorder *recorder;
+	struct socks *socks;
+	_Atomic uint64_t own[PIPELINE_OWN_WORDS];
+	int ep, ep_sleep, signals; /* ep_sleep: ep and the attachment */
+	bool stop, failed, from_file;
+	uint64_t start_ns, start_unix_ns, last_ns, last_busy_ns, settle_ns, tick_ns, ledger_ns, ledger_unix_ns;
+	uint64_t packets, sweep_count;
+	uint64_t owner_budget;	/* process look-ups left in this second */
+};
+
+uint64_t pipeline_clock(int clock_id); /* ns of CLOCK_MONOTONIC or CLOCK_REALTIME */
+void pipeline_packet(void *ctx, const struct packet *pkt); /* attach_packet_fn */
+
+/* Closes the attachment; its counters stay in the ledger. */
+void pipeline_detach(struct pipeline *p);
+
+/* Adds the counters of a stage to those of attachments that are gone. */
+void pipeline_keep_stage(struct pipeline *p, const struct ledger_stage *s);
+
+/* Hands a Ledger record to the sink. */
+int pipeline_write_ledger(struct pipeline *p, bool final);

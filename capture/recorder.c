@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "capture/recorder.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+
+/* Ranges of lost record numbers are merged; beyond this many the nearest two become one, which then names
+ * delivered records between them too. */
+enum {
+	LOST_MAX = 4096,
+	PROTOCOLS_MAX = 32,
+	EXITS_MAX = 32,
+	ATTRIBUTES_MAX = CALL_ATTRIBUTES_MAX + 16
+};
+
+struct recorder {
+	struct recorder_cfg cfg;
+	char prefix[64]; /* "INSTANCE-" */
+	struct hash_key key;
+	uint64_t keep_below; /* of a 63-bit hash */
+	uint64_t calls_in, sampled_out, over_limit, encode_failed, calls_recorded, made, bytes;
+	uint64_t calls_begun; /* their part 0 was made */
+	uint64_t delivered, calls_delivered, in_sink;
+	double weight_sum;
+	struct {
+		const char *name;
+		uint64_t n;
+	} exits[EXITS_MAX];
+	struct record_range lost[LOST_MAX];
+	size_t n_lost;
+	struct {
+		const char *name;
+		uint64_t n;
+	} protocols[PROTOCOLS_MAX];
+	struct record_stream_message *stream;
+	size_t cap_stream;
+};
+
+struct recorder *recorder_new(const struct recorder_cfg *cfg)
+{
+	struct recorder *r = calloc(1, sizeof(*r));
+	if (!r)
+		return NULL;
+	r->cfg = *cfg;
+	snprintf(r->prefix, sizeof(r->prefix), "%s-", cfg->capture.instance);
+	r->key = hash_key_of(cfg->seed);
+	r->keep_below = (uint64_t)(cfg->sample * 9223372036854775808.0);
+	return r;
+}
+
+void recorder_free(struct recorder *r)
+{
+	if (r)
+		free(r->stream);
+	free(r);
+}
+
+void recorder_set_clock(struct recorder *r, int64_t clock_offset_ns)
+{
+	r->cfg.clock_offset_ns = clock_offset_ns;
+}
+
+void recorder_set_sink(struct recorder *r, const struct sink_ops *ops, struct sink *sink)
+{
+	r->cfg.ops = ops;
+	r->cfg.sink = sink;
+}
+
+void recorder_set_attach(struct recorder *r, const char *name)
+{
+	r->cfg.capture.attach = name;
+}
+
+/* Kept by the hash of the connection and the call's number as seen on it: the same call, the same answer. */
+static void on_sample(void *ctx, struct call *c)
+{
+	struct recorder *r = ctx;
+	uint64_t key[2] = {c->conn->number, c->seen_index};
+	c->sampled = r->cfg.sample >= 1 ||
+		     hash_bytes(hash_key_of(r->cfg.seed), bytes_of(key, sizeof(key))) >> 1 <
+			     r->keep_below;
+	c->weight = r->cfg.sample > 0 ? 1 / r->cfg.sample : 0;
+	c->rule = r->cfg.sample >= 1 ? "all" : "sample";
+}
+
+static void count_protocol(struct recorder *r, const char *name)
+{
+	for (int i = 0; i < PROTOCOLS_MAX; i++) {
+		if (!r->protocols[i].name)
+			r->protocols[i].name = name;
+		if (r->protocols[i].name == name || strcmp(r->protocols[i].name, name) == 0) {
+			r->protocols[i].n++;
+			return;
+		}
+	}
+}
+
+/* Two neighbours become one, by the exit of the first. */
+static void lost_merge(struct recorder *r, size_t i)
+{
+	if (r->lost[i + 1].last > r->lost[i].last)
+		r->lost[i].last = r->lost[i + 1].last;
+	memmove(&r->lost[i + 1], &r->lost[i + 2], (r->n_lost - i - 2) * sizeof(r->lost[0]));
+	r->n_lost--;
+}
+
+static void lost_merge_nearest(struct recorder *r)
+{
+	size_t best = 0;
+	for (size_t i = 1; i + 1 < r->n_lost; i++)
+		if (r->lost[i + 1].first - r->lost[i].last <
+		    r->lost[best + 1].first - r->lost[best].last)
+			best = i;
+	lost_merge(r, best);
+}
+
+static bool lost_joins(const struct recorder *r, size_t i)
+{
+	return i + 1 < r->n_lost && r->lost[i].last + 1 == r->lost[i + 1].first &&
+	       strcmp(r->lost[i].exit, r->lost[i + 1].exit) == 0;
+}
+
+/* Ranges rise and do not overlap, whatever the order of the reports. */
+static void lost_add(struct recorder *r, uint64_t number, const char *exit)
+{
+	size_t at = r->n_lost;
+	while (at > 0 && r->lost[at - 1].first > number)
+		at--;
+	if (at > 0 && r->lost[at - 1].last >= number)
+		return; /* in a range that was merged */
+	if (r->n_lost == LOST_MAX) {
+		lost_merge_nearest(r);
+		lost_add(r, number, exit);
+		return;
+	}
+	memmove(&r->lost[at + 1], &r->lost[at], (r->n_lost - at) * sizeof(r->lost[0]));
+	r->lost[at] = (struct record_range) {number, number, exit};
+	r->n_lost++;
+	if (lost_joins(r, at))
+		lost_merge(r, at);
+	if (at > 0 && lost_joins(r, at - 1))
+		lost_merge(r, at - 1);
+}
+
+static void note_lost(struct recorder *r, uint64_t number, const char *exit)
+{
+	for (int i = 0; i < EXITS_MAX; i++) {
+		if (!r->exits[i].name)
+			r->exits[i].name = exit;
+		if (strcmp(r->exits[i].name, exit) == 0) {
+			r->exits[i].n++;
+			break;
+		}
+	}
+	lost_add(r, number, exit);
+}
+
+void recorder_report(void *ctx, enum record_kind kind, uint64_t number, bool last_part,
+		     const char *exit)
+{
+	struct recorder *r = ctx;
+	if (kind == RECORD_LEDGER)
+		return;
+	r->in_sink--;
+	if (exit) {
+		note_lost(r, number, exit);
+	} else {
+		r->delivered++;
+		r->calls_delivered += last_part;
+	}
+}
+
+static int addr_text(char *out, size_t n, const uint8_t addr[16], uint16_t port)
+{
+	static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
+	char text[INET6_ADDRSTRLEN];
+	if (memcmp(addr, v4, 12) == 0) {
+		inet_ntop(AF_INET, addr + 12, text, sizeof(text));
+		return snprintf(out, n, "%s:%u", text, port);
+	}
+	inet_ntop(AF_INET6, addr, text, sizeof(text));
+	return snprintf(out, n, "[%s]:%u", text, port);
+}
+
+/* Makes them once. False: no memory. */
+static bool names_make(const struct recorder *r, struct conn *c)
+{
+	char text[320];
+	const struct flow *f = c->flow;
+	size_t id = (size_t)snprintf(text, sizeof(text), "%s%llu", r->prefix,
+				     (unsigned long long)c->number);
+	size_t client =
+		(size_t)addr_text(text + id, sizeof(text) - id, f->client_addr, f->client_port);
+	size_t at = id + client;
+	size_t server =
+		(size_t)addr_text(text + at, sizeof(text) - at, f->server_addr, f->server_port);
+	at += server;
+	size_t orig = 0;
+	if (f->orig_port)
+		orig = (size_t)addr_text(text + at, sizeof(text) - at, f->orig_addr, f->orig_port);
+	struct conn_names *n = malloc(sizeof(*n) + at + orig);
+	if (!n)
+		return false;
+	memcpy(n->text, text, at + orig);
+	n->id = bytes_of(n->text, id);
+	n->client = bytes_of(n->text + id, client);
+	n->server = bytes_of(n->text + id + client, server);
+	n->original_destination = bytes_of(n->text + at, orig);
+	c->names = n;
+	return true;
+}
+
+/* A part after the first names only its connection. */
+static void names_fill(struct record_call *out, const struct conn *c, bool first)
+{
+	out->connection_id = c->names->id;
+	if (!first)
+		return;
+	out->client = c->names->client;
+	out->server = c->names->server;
+	out->original_destination = c->names->original_destination;
+	if (c->processes) {
+		out->client_process = bytes_str(c->processes);
+		out->server_process = bytes_str(c->processes + out->client_process.n + 1);
+	}
+}
+
+static uint64_t unix_ns(const struct recorder *r, uint64_t ns)
+{
+	return ns + (uint64_t)r->cfg.clock_offset_ns;
+}
+
+static struct record_message message_of(const struct recorder *r, const struct call *c,
+					enum dir dir, bool last)
+{
+	const struct call_message *m = &c->msg[dir];
+	struct record_message out = {0};
+	out.present = m->started && (last || !m->head_sent || (m->body.n && !c->streamed));
+	if (!out.present)
+		return out;
+	if (!m->head_sent) {
+		out.headers = m->headers;
+		out.n_headers = m->n_headers;
+		out.start_unix_ns = unix_ns(r, m->start_ns);
+	}
+	if (!c->streamed)
+		out.body = buf_bytes(&m->body);
+	if (last) {
+		out.end_unix_ns = unix_ns(r, m->end_ns);
+		out.trailers = m->trailers;
+		out.n_trailers = m->n_trailers;
+		out.body_bytes = m->body_bytes;
+		out.wire_bytes = m->wire_bytes;
+	}
+	return out;
+}
+
+/* What came of a message that is not complete; its length is told with its last piece only. */
+static bool stream_rest(const struct recorder *r, const struct call *c, enum dir dir, bool last,
+			struct record_stream_message *out)
+{
+	const struct call_message *m = &c->msg[dir];
+	size_t off = c->message_off[dir];
+	if (m->body.n == off)
+		return false;
+	*out = (struct record_stream_message) {
+		dir, unix_ns(r, m->end_ns), bytes_of(m->body.p + off, m->body.n - off),
+		last ? m->body_bytes - c->message_start[dir] : 0, false};
+	return true;
+}
+
+static int stream_fill(struct recorder *r, const struct call *c, bool last, struct record_call *out)
+{
+	if (c->n_stream + 2 > r->cap_stream) {
+		size_t cap = 2 * (c->n_stream + 2);
+		void *p = realloc(r->stream, cap * sizeof(*r->stream));
+		if (!p)
+			return -ENOMEM;
+		r->stream = p;
+		r->cap_stream = cap;
+	}
+	size_t n = 0;
+	for (; n < c->n_stream; n++) {
+		const struct call_stream_message *m = &c->stream[n];
+		struct bytes body = bytes_from(buf_bytes(&c->msg[m->dir].body), m->off);
+		r->stream[n] = (struct record_stream_message) {m->dir, unix_ns(r, m->ns),
+							       bytes_head(body, m->n),
+							       m->body_bytes, m->compressed};
+	}
+	n += stream_rest(r, c, DIR_REQUEST, last, &r->stream[n]);
+	n += stream_rest(r, c, DIR_RESPONSE, last, &r->stream[n]);
+	out->stream = r->stream;
+	out->n_stream = n;
+	return 0;
+}
+
+enum { NUMBER_MAX = 20 };
+
+static struct bytes number_text(char text[NUMBER_MAX], uint64_t v)
+{
+	size_t at = NUMBER_MAX;
+	do
+		text[--at] = (char)('0' + v % 10);
+	while (v /= 10);
+	return bytes_of(text + at, NUMBER_MAX - at);
+}
+
+/* In part 0: seen_index, the call's own, what a PROXY preamble said. In the last: interim, and what is new. */
+static size_t attributes_fill(const struct call *c, bool last, struct attribute *out,
+			      char number[NUMBER_MAX])
+{
+	bool first = c->part == 0;
+	size_t n = 0;
+	if (first)
+		out[n++] = (struct attribute) {"seen_index", number_text(number, c->seen_index)};
+	for (size_t i = first ? 0 : c->n_attributes_sent; i < c->n_attributes; i++)
+		out[n++] = c->attributes[i];
+	if (last && c->interim[0])
+		out[n++] = (struct attribute) {"interim", bytes_str(c->interim)};
+	for (size_t i = 0; first && i < c->conn->n_attributes && n < ATTRIBUTES_MAX; i++)
+		out[n++] = c->conn->attributes[i];
+	return n;
+}
+
+/* The kind of a call as far as this part can tell */
+static enum call_type type_of(const struct call *c, bool last)
+{
+	if (c->type != CALL_UNARY || c->n_messages[0] + c->n_messages[1] == 0)
+		return c->type;
+	if (!last)
+		return CALL_STREAM;
+	if (c->n_messages[0] > 1)
+		return c->n_messages[1] > 1 ? CALL_BIDI_STREAM : CALL_CLIENT_STREAM;
+	return c->n_messages[1] > 1 ? CALL_SERVER_STREAM : CALL_UNARY;
+}
+
+/* Hands it over; a full sink gets one turn of its own first. */
+static void submit(struct recorder *r, struct record *rec)
+{
+	const char *exit = "queue_full";
+	uint64_t number = rec->number;
+	r->in_sink++;
+	int err = r->cfg.ops->submit(r->cfg.sink, &rec, &exit);
+	for (unsigned attempt = 0;
+	     err == -EAGAIN && r->cfg.full && r->cfg.full(r->cfg.ctx, attempt); attempt++)
+		err = r->cfg.ops->submit(r->cfg.sink, &rec, &exit);
+	if (err == 0)
+		return;
+	record_free(rec);
+	r->in_sink--;
+	note_lost(r, number, err == -EAGAIN ? "queue_full" : exit);
+}
+
+static bool limit_reached(const struct recorder *r)
+{
+	return (r->cfg.limit_calls && r->calls_recorded >= r->cfg.limit_calls) ||
+	       (r->cfg.limit_bytes && r->bytes >= r->cfg.limit_bytes);
+}
+
+/* No further call may begin. */
+static bool limit_closed(const struct recorder *r)
+{
+	return limit_reached(r) || (r->cfg.limit_calls && r->calls_begun >= r->cfg.limit_calls);
+}
+
+/* Is there a record to make of this part? Otherwise the call is counted where it went. */
+static bool part_wanted(struct recorder *r, struct call *c, bool last)
+{
+	r->calls_in += last;
+	if (c->sampled && c->part == 0 && limit_closed(r)) {
+		c->sampled = false;
+		c->over_limit = true;
+	}
+	if (!c->sampled)
+		*(c->over_limit ? &r->over_limit : &r->sampled_out) += last;
+	return c->sampled;
+}
+
+/* What only the first part tells */
+static void first_fill(const struct recorder *r, const struct call *c, bool last,
+		       struct record_call *out)
+{
+	out->capture = &r->cfg.capture;
+	out->protocol = c->protocol;
+	out->transport = c->transport;
+	out->service = c->service;
+	out->method = c->method;
+	out->path = c->path;
+	out->type = type_of(c, last);
+	out->trace_id = c->trace_id;
+	out->span_id = c->span_id;
+	out->weight = c->weight;
+	out->rule = bytes_str(c->rule);
+}
+
+/* Encodes the part. Numbers are used up only when it was made. */
+static struct record *part_encode(struct recorder *r, struct call *c, bool last)
+{
+	struct conn *conn = c->conn;
+	struct attribute attributes[ATTRIBUTES_MAX];
+	char number[NUMBER_MAX];
+	struct record_call out = {.part = c->part, .last_part = last, .flags = c->flags};
+	if ((!conn->names && !names_make(r, conn)) ||
+	    (c->streamed && stream_fill(r, c, last, &out) < 0))
+		return NULL;
+	names_fill(&out, conn, c->part == 0);
+	out.sequence = c->sequence ? c->sequence : conn->sequence + 1;
+	out.record_number = r->made + 1;
+	out.request = message_of(r, c, DIR_REQUEST, last);
+	out.response = message_of(r, c, DIR_RESPONSE, last);
+	if (c->part == 0)
+		first_fill(r, c, last, &out);
+	if (last || c->part == 0) {
+		out.status = c->status;
+		out.outcome = last ? c->outcome : OUTCOME_UNKNOWN;
+		out.status_text = c->status_text;
+		out.attributes = attributes;
+		out.n_attributes = attributes_fill(c, last, attributes, number);
+	}
+	struct record *rec = NULL;
+	if (record_encode(&out, &rec) < 0)
+		return NULL;
+	conn->sequence = out.sequence > conn->sequence ? out.sequence : conn->sequence;
+	c->sequence = out.sequence;
+	c->n_attributes_sent = c->n_attributes;
+	r->made++;
+	r->bytes += rec->n;
+	uint64_t start = c->msg[0].started ? c->msg[0].start_ns : c->msg[1].start_ns;
+	rec->unix_ns = unix_ns(r, start);
+	return rec;
+}
+
+static bool on_part(void *ctx, struct call *c, bool last)
+{
+	struct recorder *r = ctx;
+	if (!part_wanted(r, c, last))
+		return false;
+	struct record *rec = part_encode(r, c, last);
+	if (!rec) {
+		r->encode_failed += last;
+		return false;
+	}
+	r->calls_begun += c->part == 0;
+	c->part++;
+	if (last) {
+		r->calls_recorded++;
+		r->weight_sum += c->weight;
+		count_protocol(r, c->protocol);
+	}
+	submit(r, rec);
+	return true;
+}
+
+struct call_sink recorder_calls(struct recorder *r)
+{
+	return (struct call_sink) {on_part, on_sample, r};
+}
+
+size_t recorder_ledger(const struct recorder *r, struct ledger_stage *out, size_t max)
+{
+	if (max < 2)
+		return 0;
+	out[0] = (struct ledger_stage) {
+		.name = "sample", .unit = "calls", .in = r->calls_in, .made = r->made};
+	ledger_exit_add(&out[0], "recorded", r->calls_recorded, false);
+	ledger_exit_add(&out[0], "sampled_out", r->sampled_out, false);
+	ledger_exit_add(&out[0], "over_limit", r->over_limit, false);
+	ledger_exit_add(&out[0], "encode_failed", r->encode_failed, true);
+	out[1] = (struct ledger_stage) {
+		.name = "records", .unit = "records", .in = r->made, .held = r->in_sink};
+	ledger_exit_add(&out[1], "delivered", r->delivered, false);
+	for (int i = 0; i < EXITS_MAX && r->exits[i].name; i++)
+		ledger_exit_add(&out[1], r->exits[i].name, r->exits[i].n, true);
+	return 2;
+}
+
+struct recorder_totals recorder_totals(const struct recorder *r)
+{
+	return (struct recorder_totals) {.calls = r->calls_recorded,
+					 .bytes = r->bytes,
+					 .records = r->made,
+					 .delivered = r->delivered,
+					 .calls_delivered = r->calls_delivered,
+					 .lost = r->lost,
+					 .n_lost = r->n_lost,
+					 .limit_reached = limit_reached(r),
+					 .rule = {r->cfg.sample >= 1 ? "all" : "sample",
+						  r->calls_in, r->calls_recorded, r->weight_sum}};
+}
+
+bool recorder_protocol(const struct recorder *r, size_t i, const char **name, uint64_t *calls)
+{
+	if (i >= PROTOCOLS_MAX || !r->protocols[i].name)
+		return false;
+	*name = r->protocols[i].name;
+	*calls = r->protocols[i].n;
+	return true;
+}

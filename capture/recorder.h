@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a call to a record: sampling, record numbers, the connection's names, encoding, and the hand-over to
+ * the sink. What was made and what became of it are counted here by record number, so that a
+ * hole can be named (ledger stages `sample`, `records`).
+ */
+#pragma once
+#include <stdint.h>
+
+#include "base/ledger.h"
+#include "capture/call.h"
+#include "capture/conn.h"
+#include "sink/record.h"
+#include "sink/sink.h"
+
+struct recorder_cfg {
+	double sample; /* share of the calls */
+	uint64_t seed;
+	int64_t clock_offset_ns; /* packet time + this = unix time */
+	struct record_capture capture; /* strings live as long as the recorder */
+	const struct sink_ops *ops;
+	struct sink *sink;
+	uint64_t limit_calls,
+		limit_bytes; /* --limit: calls beyond leave by `over_limit`; 0: none */
+	/* The sink said full for the attempt-th time: true when it was given a turn and it is worth trying
+	 * again, false to drop the record. */
+	bool (*full)(void *ctx, unsigned attempt);
+	void *ctx;
+};
+
+struct recorder;
+struct recorder *recorder_new(const struct recorder_cfg *cfg);
+void recorder_free(struct recorder *r);
+
+struct call_sink recorder_calls(struct recorder *r); /* for calls_new() */
+void recorder_set_sink(struct recorder *r, const struct sink_ops *ops, struct sink *sink);
+void recorder_set_attach(struct recorder *r, const char *name); /* static */
+void recorder_set_clock(struct recorder *r, int64_t clock_offset_ns);
+
+/* sink_cfg.report of the sink: what became of a record; ctx = the recorder. */
+sink_report_fn recorder_report;
+
+/* Stages `sample` (calls) and `records` (records). */
+size_t recorder_ledger(const struct recorder *r, struct ledger_stage *out, size_t max);
+
+struct recorder_totals {
+	uint64_t calls; /* recorded */
+	uint64_t bytes; /* of encoded records */
+	uint64_t records; /* = last record_number */
+	uint64_t delivered, calls_delivered;
+	const struct record_range *lost;
+	size_t n_lost;
+	struct record_rule rule;
+	bool limit_reached;
+};
+struct recorder_totals recorder_totals(const struct recorder *r);
+
+/* Calls recorded per protocol, for the summary: name and count, until it answers false. */
+bool recorder_protocol(const struct recorder *r, size_t i, const char **name, uint64_t *calls);

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of options, in the order of --help, and what goes over the whole of it. */
+#include "capture/settings.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/nearest.h"
+#include "capture/settings_table.h"
+
+#define AT(field) offsetof(struct settings, field)
+#define MIB       (1ull << 20)
+#define SECOND    1000000000ull
+
+/* clang-format off */
+const struct option settings_options[] = {
+	{.group = "What to capture",
+	 .letter = 'p', .name = "port", .kind = OPTION_PORTS, .offset = AT(ports),
+	 .arg = "LIST",
+	 .help = "ports of the proxy or service, either end (80,8080-8090; default: all)"},
+	{.name = "interface", .kind = OPTION_INTERFACE, .offset = AT(any_interface),
+	 .arg = "lo|any", .initial = "lo",
+	 .help = "loopback only, or every interface"},
+	{.letter = 'a', .name = "attach", .kind = OPTION_ATTACH, .offset = AT(attach),
+	 .arg = "HOW", .initial = "auto",
+	 .help = "auto, cgroup[:DIR|:pid:N][,...], socket[:IFACE], pcap[:IFACE]"},
+	{.letter = 'r', .name = "read", .kind = OPTION_STRING, .offset = AT(read_file),
+	 .arg = "FILE",
+	 .help = "read a pcap or pcapng file in place of attaching, - is stdin"},
+
+	{.group = "Where it goes",
+	 .letter = 'o', .name = "sink", .kind = OPTION_SINK, .offset = AT(sink),
+	 .arg = "URI", .initial = "print:",
+	 .help = "kafka://HOST:PORT[,...]/TOPIC[?property=value&...], kafka:embedded,\n"
+		 "file:DIR, print: (one line a call), null:"},
+	{.letter = 'v', .name = "verbose", .kind = OPTION_COUNTED, .offset = AT(verbose),
+	 .help = "print: headers too; -vv: say more on stderr"},
+	{.letter = 'x', .name = "bodies", .kind = OPTION_BOOL, .offset = AT(bodies),
+	 .help = "print: bodies too, escaped"},
+	{.letter = 'q', .name = "quiet", .kind = OPTION_BOOL, .offset = AT(quiet),
+	 .help = "no progress, no summary"},
+	{.name = "redact", .kind = OPTION_BOOL, .offset = AT(redact), .negative = true,
+	 .help = "keep secrets in headers, cookies and queries as they were"},
+
+	{.group = "How much",
+	 .letter = 's', .name = "sample", .kind = OPTION_SHARE, .offset = AT(sample),
+	 .arg = "SHARE", .initial = "1",
+	 .help = "of the calls, 10% or 0.1; all are seen and counted (default: all)"},
+	{.name = "connections", .kind = OPTION_SHARE, .offset = AT(connections),
+	 .arg = "SHARE", .initial = "1",
+	 .help = "of the connections, decided in the kernel (default: all)"},
+	{.name = "limit", .kind = OPTION_LIMIT, .offset = AT(limit_calls),
+	 .arg = "calls=N,bytes=SIZE,time=T",
+	 .help = "stop by itself"},
+	{.name = "body-limit", .kind = OPTION_BYTES, .offset = AT(body_limit),
+	 .arg = "SIZE", .initial = "1MiB", .max = UINT64_MAX,
+	 .help = "kept of each message's body, or none: no limit (default: 1MiB)"},
+	{.name = "call-timeout", .kind = OPTION_DURATION, .offset = AT(call_timeout_ns),
+	 .arg = "T", .initial = "60s",
+	 .min = SECOND / 100, .max = 86400 * SECOND,
+	 .help = "a call without an answer ends after T (default: 60s)"},
+
+	{.group = "Running",
+	 .letter = 'c', .name = "config", .kind = OPTION_STRING, .offset = AT(config_file),
+	 .arg = "FILE", .flag_only = true,
+	 .help = "YAML, keys are the long names here; flags win"},
+	{.name = "check", .kind = OPTION_BOOL, .offset = AT(check_only), .flag_only = true,
+	 .help = "check flags and file, show the values in force with -v, exit"},
+	{.name = "idle", .kind = OPTION_BOOL, .offset = AT(idle),
+	 .help = "cannot attach: stay, say why, try again, in place of exit 3"},
+	{.name = "reattach", .kind = OPTION_BOOL, .offset = AT(reattach), .negative = true,
+	 .help = "end when what it was attached to is gone"},
+	{.name = "ready-file", .kind = OPTION_STRING, .offset = AT(ready_file), .arg = "FILE",
+	 .help = "create FILE once attached and mirroring"},
+	{.name = "service-name", .kind = OPTION_STRING, .offset = AT(service_name),
+	 .arg = "NAME", .env = "SIDETAP_SERVICE_NAME",
+	 .help = "in each record; also --pod, --namespace, --container\n"
+		 "(default: $SIDETAP_SERVICE_NAME, $SIDETAP_POD, ...)"},
+	{.name = "pod", .kind = OPTION_STRING, .offset = AT(pod),
+	 .arg = "NAME", .env = "SIDETAP_POD"},
+	{.name = "namespace", .kind = OPTION_STRING, .offset = AT(namespace_),
+	 .arg = "NAME", .env = "SIDETAP_NAMESPACE"},
+	{.name = "container", .kind = OPTION_STRING, .offset = AT(container),
+	 .arg = "NAME", .env = "SIDETAP_CONTAINER"},
+	{.letter = 'h', .name = "help", .kind = OPTION_ACTION, .help = "this text"},
+	{.name = "version", .kind = OPTION_ACTION},
+
+	{.group = "Bounds",
+	 .name = "ledger-interval", .kind = OPTION_DURATION, .offset = AT(ledger_interval_ns),
+	 .arg = "T", .initial = "10s",
+	 .min = SECOND / 10, .max = 3600 * SECOND,
+	 .help = "between two Ledger records (default: 10s)"},
+	{.name = "ring-size", .kind = OPTION_RING, .offset = AT(hot_ring_bytes),
+	 .arg = "HOT[,OVERFLOW]", .initial = "4MiB,32MiB",
+	 .min = 4096, .max = 1024 * MIB, .help = "powers of two (default: 4MiB,32MiB)"},
+	{.name = "max-connections", .kind = OPTION_NUMBER, .offset = AT(max_connections),
+	 .arg = "N", .initial = "65536", .min = 1,
+	 .max = 1 << 20, .help = "the least recently used leaves first (default: 65536)"},
+	{.name = "pending-limit", .kind = OPTION_PAIR, .offset = AT(pending_connection_bytes),
+	 .arg = "ONE[,ALL]", .initial = "1MiB,16MiB",
+	 .min = 4096, .max = 4096 * MIB,
+	 .help = "out of order, per connection, in all (default: 1MiB,16MiB)"},
+	{.name = "open-bodies", .kind = OPTION_BYTES, .offset = AT(open_bodies_bytes),
+	 .arg = "SIZE", .initial = "16MiB", .min = 4096,
+	 .max = 4096 * MIB,
+	 .help = "of all calls not yet ended (default: 16MiB)"},
+	{.name = "header-limit", .kind = OPTION_BYTES, .offset = AT(header_bytes),
+	 .arg = "SIZE", .initial = "64KiB", .min = 256,
+	 .max = 16 * MIB, .help = "of one header block (default: 64KiB)"},
+	{.name = "header-count", .kind = OPTION_NUMBER, .offset = AT(header_count),
+	 .arg = "N", .initial = "256", .min = 1,
+	 .max = 65536, .help = "headers of one message (default: 256)"},
+};
+/* clang-format on */
+const size_t settings_n_options = sizeof(settings_options) / sizeof(*settings_options);
+_Static_assert(sizeof(settings_options) / sizeof(*settings_options) <= 64, "flag_set has 64 bits");
+_Static_assert(AT(overflow_ring_bytes) == AT(hot_ring_bytes) + 8, "OPTION_RING sets both");
+_Static_assert(AT(pending_bytes) == AT(pending_connection_bytes) + 8, "OPTION_PAIR sets both");
+
+#define for_each_option(o)                                                                         \
+	for (const struct option *o = settings_options; o < settings_options + settings_n_options; \
+	     o++)
+
+/* Where an option keeps its malloc'ed text; NULL: it has none. */
+static char **text_of(struct settings *s, const struct option *o)
+{
+	if (o->kind != OPTION_STRING && o->kind != OPTION_ATTACH && o->kind != OPTION_SINK)
+		return NULL;
+	return (char **)((char *)s + o->offset);
+}
+
+void settings_init(struct settings *s)
+{
+	*s = (struct settings) {0};
+	for_each_option(o) if (o->kind != OPTION_ACTION) option_reset(s, o);
+}
+
+void settings_fini(struct settings *s)
+{
+	for_each_option(o)
+	{
+		char **text = text_of(s, o);
+		if (text)
+			free(*text);
+	}
+	*s = (struct settings) {0};
+}
+
+int settings_copy(struct settings *to, const struct settings *from)
+{
+	bool failed = false;
+	*to = *from;
+	for_each_option(o)
+	{
+		char **text = text_of(to, o);
+		if (text && *text && !(*text = failed ? NULL : strdup(*text)))
+			failed = true;
+	}
+	if (!failed)
+		return 0;
+	settings_fini(to);
+	return -ENOMEM;
+}
+
+const struct option *settings_find(struct bytes name, bool *on)
+{
+	*on = true;
+	for_each_option(o)
+	{
+		if (bytes_eq(name, bytes_str(o->name)))
+			return o;
+		if (o->kind == OPTION_BOOL && bytes_starts(name, BYTES("no-")) &&
+		    bytes_eq(bytes_from(name, 3), bytes_str(o->name))) {
+			*on = false;
+			return o;
+		}
+	}
+	return NULL;
+}
+
+const char *settings_nearest(const char *name, bool keys_only)
+{
+	static const char *const negatives[] = {"no-redact", "no-reattach"};
+	const char *names[64 + 2];
+	size_t n = 0;
+	for_each_option(o)
+	{
+		bool key = o->kind != OPTION_ACTION && !o->flag_only;
+		if (key || !keys_only)
+			names[n++] = o->name;
+	}
+	for (size_t i = 0; i < 2; i++)
+		names[n++] = negatives[i];
+	int found = nearest_name(name, names, n);
+	return found < 0 ? NULL : names[found];
+}
+
+void settings_print(const struct settings *s, FILE *out)
+{
+	for_each_option(o)
+	{
+		char *text = NULL;
+		size_t n = 0;
+		FILE *f =
+			o->kind == OPTION_ACTION || o->flag_only ? NULL : open_memstream(&text, &n);
+		if (!f)
+			continue;
+		option_print(s, o, f);
+		if (fclose(f) == 0 && n && strcmp(text, "''") != 0)
+			fprintf(out, "%s: %s\n", o->name, text);
+		free(text);
+	}
+}
+
+/* FNV-1a over the printed table: secrets are masked there, so the hash says nothing of them. */
+void settings_hash(struct settings *s)
+{
+	char *text = NULL;
+	size_t n = 0;
+	uint64_t hash = 0xcbf29ce484222325;
+	FILE *f = open_memstream(&text, &n);
+
+	if (f) {
+		settings_print(s, f);
+		fclose(f);
+	}
+	for (size_t i = 0; text && i < n; i++)
+		hash = (hash ^ (uint8_t)text[i]) * 0x100000001b3;
+	free(text);
+	snprintf(s->config_hash, sizeof(s->config_hash), "%016llx", (unsigned long long)hash);
+}
