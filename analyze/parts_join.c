@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Fields move between two protobuf-c objects: strings by swapping, lists by appending their
+ * pointers. */
+#include "analyze/parts_join.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "record.pb-c.h"
+
+static void swap_text(char **to, char **from)
+{
+	if (!*from || !(*from)[0])
+		return;
+	char *t = *to;
+	*to = *from;
+	*from = t;
+}
+
+static int append_pointers(void **to, size_t *n_to, void **from, size_t *n_from)
+{
+	if (!*n_from)
+		return 0;
+	void **p = realloc(*to, (*n_to + *n_from) * sizeof(void *));
+	if (!p)
+		return -ENOMEM;
+	memcpy(p + *n_to, *from, *n_from * sizeof(void *));
+	*to = p;
+	*n_to += *n_from;
+	free(*from);
+	*from = NULL;
+	*n_from = 0;
+	return 0;
+}
+
+#define APPEND(to, from, field)                                                                    \
+	append_pointers((void **)&(to)->field, &(to)->n_##field, (void **)&(from)->field,          \
+			&(from)->n_##field)
+
+static int append_body(ProtobufCBinaryData *to, const ProtobufCBinaryData *from)
+{
+	if (!from->len)
+		return 0;
+	uint8_t *p = realloc(to->data, to->len + from->len);
+	if (!p)
+		return -ENOMEM;
+	memcpy(p + to->len, from->data, from->len);
+	to->data = p;
+	to->len += from->len;
+	return 0;
+}
+
+static int join_message(Sidetap__V1__Message **to, Sidetap__V1__Message **from)
+{
+	Sidetap__V1__Message *t = *to, *f = *from;
+	if (!t || !f) {
+		*to = t ? t : f;
+		*from = NULL;
+		return 0;
+	}
+	if (!t->start_unix_ns)
+		t->start_unix_ns = f->start_unix_ns;
+	if (f->end_unix_ns > t->end_unix_ns)
+		t->end_unix_ns = f->end_unix_ns;
+	if (f->body_bytes)
+		t->body_bytes = f->body_bytes;
+	if (f->wire_bytes)
+		t->wire_bytes = f->wire_bytes;
+	int e = append_body(&t->body, &f->body);
+	e = e ?: APPEND(t, f, headers);
+	return e ?: APPEND(t, f, trailers);
+}
+
+int parts_flag(Sidetap__V1__Call *call, const char *flag)
+{
+	for (size_t i = 0; i < call->n_flags; i++)
+		if (strcmp(call->flags[i], flag) == 0)
+			return 0;
+	char **p = realloc(call->flags, (call->n_flags + 1) * sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	call->flags = p;
+	p[call->n_flags] = strdup(flag);
+	if (!p[call->n_flags])
+		return -ENOMEM;
+	call->n_flags++;
+	return 0;
+}
+
+static void join_end(Sidetap__V1__Call *to, Sidetap__V1__Call *from)
+{
+	to->status_code = from->status_code;
+	to->outcome = from->outcome;
+	to->last_part = 1;
+	swap_text(&to->status_text, &from->status_text);
+}
+
+int parts_join(Sidetap__V1__Call *to, Sidetap__V1__Call *from)
+{
+	if (from->last_part)
+		join_end(to, from);
+	int e = join_message(&to->request, &from->request);
+	e = e ?: join_message(&to->response, &from->response);
+	e = e ?: APPEND(to, from, stream);
+	e = e ?: APPEND(to, from, attributes);
+	for (size_t i = 0; i < from->n_flags && e == 0; i++)
+		e = parts_flag(to, from->flags[i]);
+	return e;
+}
