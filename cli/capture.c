@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sidetap capture: attach, mirror, summarise. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "capture/pipeline.h"
+#include "capture/sandbox.h"
+#include "cli/cli.h"
+#include "cli/watch.h"
+#include "base/version.h"
+
+enum { EXIT_CANNOT_ATTACH = 3, SILENCE_S = 5 };
+
+struct run {
+	struct settings *s;
+	bool progress;	   /* stderr is a terminal and stdout is not the same one */
+	bool ready_told, explained;
+	unsigned seconds;  /* since attached */
+	uint64_t last_calls;
+	struct watch *watch;
+};
+
+static void ready(struct run *run)
+{
+	if (!run->s->ready_file || run->ready_told)
+		return;
+	int fd = open(run->s->ready_file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0)
+		log_warn("--ready-file %s: %s", run->s->ready_file, strerror(errno));
+	else
+		close(fd);
+	run->ready_told = true;
+}
+
+static void on_attached(void *ctx, struct pipeline *p)
+{
+	struct run *run = ctx;
+	(void)p;
+	run->seconds = 0;
+	ready(run);
+}
+
+/* Nothing captured for a while: says why, and tries the next back end once when bytes do move. */
+static void explain_silence(struct run *run, struct pipeline *p)
+{
+	if (run->explained || !run->watch || run->s->read_file)
+		return;
+	struct pipeline_status st = pipeline_status(p);
+	if (st.bytes) {
+		run->explained = true;
+		return;
+	}
+	if (++run->seconds < SILENCE_S)
+		return;
+	run->explained = true;
+	watch_explain(run->watch, stderr, run->s->ports, run->s->n_ports);
+	if (watch_moving(run->watch, run->s->ports, run->s->n_ports) && st.attach_ops &&
+	    strcmp(run->s->attach, "auto") == 0)
+		pipeline_attach_next(p);
+}
+
+static void on_tick(void *ctx, struct pipeline *p)
+{
+	struct run *run = ctx;
+	explain_silence(run, p);
+	if (!run->progress)
+		return;
+	struct pipeline_status st = pipeline_status(p);
+	uint64_t lost = st.totals.records - st.totals.delivered;
+	fprintf(stderr, "\r\033[K%llu calls (%llu/s), %llu connections, %llu waiting for delivery",
+		(unsigned long long)st.totals.calls,
+		(unsigned long long)(st.totals.calls - run->last_calls), (unsigned long long)st.flows,
+		(unsigned long long)lost);
+	run->last_calls = st.totals.calls;
+}
+
+static void summary_losses(const struct pipeline *p)
+{
+	enum { MAX = 32 };
+	struct ledger_stage *st = calloc(MAX, sizeof(*st));
+	size_t n = st ? pipeline_ledger(p, st, MAX) : 0;
+	bool any = false;
+	for (size_t i = 0; i < n; i++)
+		for (unsigned j = 0; j < st[i].n_exits; j++) {
+			const struct ledger_exit *e = &st[i].exits[j];
+			if (!e->lost || !e->n)
+				continue;
+			fprintf(stderr, "%s %s.%s %llu %s", any ? "," : "sidetap: lost:", st[i].name, e->name,
+				(unsigned long long)e->n, st[i].unit);
+			any = true;
+		}
+	fputs(any ? "\n" : "sidetap: lost: nothing\n", stderr);
+	free(st);
+}
+
+static void summary(const struct pipeline *p)
+{
+	struct pipeline_status st = pipeline_status(p);
+	const char *name;
+	uint64_t calls;
+	fprintf(stderr, "sidetap: %llu calls in %.1f s", (unsigned long long)st.totals.calls, st.seconds);
+	for (size_t i = 0; pipeline_protocol(p, i, &name, &calls); i++)
+		fprintf(stderr, "%s%s %llu", i ? ", " : " (", name, (unsigned long long)calls);
+	fprintf(stderr, "%s; %llu of %llu records delivered", st.totals.calls ? ")" : "",
+		(unsigned long long)st.totals.delivered, (unsigned long long)st.totals.records);
+	if (st.sink_status && st.sink_status[0])
+		fprintf(stderr, "; %s", st.sink_status);
+	fputc('\n', stderr);
+	summary_losses(p);
+}
+
+/* Attaches, or with --idle waits for a signal and tries again every five seconds. */
+static int attach(struct run *run, struct pipeline *p)
+{
+	char err[4096];
+	bool told = false;
+	for (;;) {
+		if (pipeline_attach(p, NULL, err, sizeof(err)) == 0)
+			return 0;
+		if (run->s->read_file) {
+			log_error("%s", err);
+			return 1;
+		}
+		if (!told) {
+			log_error("cannot attach:");
+			for (char *line = strtok(err, "\n"); line; line = strtok(NULL, "\n"))
+				log_error("  %s", line);
+			log_error("run `sidetap doctor` to see what this machine allows and what to change");
+		}
+		if (!run->s->idle)
+			return EXIT_CANNOT_ATTACH;
+		if (!told)
+			log_info("idle: tries again every 5 s (--idle)");
+		told = true;
+		if (pipeline_idle(p, 5000) == 0)
+			return -EINTR;
+	}
+}
+
+static int run_capture(struct settings *s)
+{
+	struct run run = {.s = s};
+	char err[1024] = "";
+	struct pipeline_cfg cfg = {.settings = s, .version = SIDETAP_VERSION, .tick = on_tick,
+				   .attached = on_attached, .ctx = &run};
+	if (s->quiet)
+		log_set_level(LOG_WARN);
+	run.progress = !s->quiet && isatty(STDERR_FILENO) &&
+		       !(isatty(STDOUT_FILENO) && strncmp(s->sink, "print:", 6) == 0);
+	sandbox_early();
+	struct pipeline *p = pipeline_new(&cfg, err, sizeof(err));
+	if (!p) {
+		log_error("%s", err);
+		return 1;
+	}
+	if (!s->read_file)
+		run.watch = watch_begin();
+	if (run.watch && s->any_interface)
+		watch_any_interface(run.watch);
+	int rc = attach(&run, p);
+	if (rc == 0) {
+		if (!s->read_file && sandbox_drop(s->reattach, err, sizeof(err)) < 0)
+			log_warn("cannot drop privileges: %s", err);
+		rc = pipeline_run(p);
+		if (run.progress)
+			fputs("\r\033[K", stderr);
+		if (!s->quiet)
+			summary(p);
+	} else if (rc == -EINTR) {
+		rc = 0;
+	}
+	watch_end(run.watch);
+	pipeline_free(p);
+	return rc;
+}
+
+int cli_capture(int argc, char **argv)
+{
+	struct settings s;
+	settings_init(&s);
+	int r = settings_parse(&s, argc, argv);
+	int rc = r == 1 ? 0 : r < 0 ? 2 : s.check_only ? 0 : run_capture(&s);
+	settings_fini(&s);
+	return rc;
+}
