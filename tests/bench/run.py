@@ -1,0 +1,491 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: Apache-2.0
+"""
+Benchmarks beside tcpdump and GoReplay on the same workload: nginx (one worker), replies of 1 KiB and
+16 KiB, on loopback in a namespace of their own. Variants are interleaved; figures are medians with the
+least and the greatest. Writes a report in markdown.
+
+  run.py [--full] [--program build/sidetap] [--out build/bench/report.md] [--only fixed|saturated|probe|memory]
+"""
+
+import argparse
+import collections
+import ctypes
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(TOP, "tests", "e2e"))
+sys.dont_write_bytecode = True
+
+from kit import kafka, net, proxies  # noqa: E402
+from kit.capture import Skip, cpu_seconds, settle  # noqa: E402
+
+PORT = 9080
+WORK = "/mnt"  # a tmpfs of this process's mount namespace
+WORKLOADS = {"1 KiB": ("/1k", 20000), "16 KiB": ("/16k", 5000)}
+FIXED_CONNECTIONS, SATURATED_CONNECTIONS = 16, 16
+OVERLOADED_US = 50000
+GOREPLAY = "github.com/buger/goreplay@v1.3.2"
+BPF_ENABLE_STATS, BPF_STATS_RUN_TIME = 32, 0
+BPF_NR = {"x86_64": 321, "aarch64": 280}
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def status_kib(pid, field):
+    with open("/proc/%d/status" % pid, encoding="utf-8") as f:
+        for line in f:
+            if line.startswith(field + ":"):
+                return int(line.split()[1])
+    return 0
+
+
+def read(path):
+    with open(path, encoding="utf-8", errors="replace") as f:
+        return f.read()
+
+
+# --- the tools
+
+
+class Tool:
+    """Something that watches the traffic. figures: what it says it saw, as a share of the calls made."""
+
+    def __init__(self, name):
+        self.name = name
+        self.proc = None
+
+    def spawn(self, argv, out="out"):
+        self.out = os.path.join(WORK, "tool." + out)
+        self.log = open(self.out, "wb")
+        self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.log,
+                                     stderr=self.log, preexec_fn=net.die_with_parent, cwd=WORK)
+
+    def wait_for(self, what, condition):
+        net.wait_until("%s: %s" % (self.name, what),
+                       lambda: condition() or self.proc.poll() is not None, 20)
+        if self.proc.poll() is not None:
+            raise RuntimeError("%s ended: %s" % (self.name, read(self.out)[-300:]))
+
+    def start(self):
+        pass
+
+    def stop(self):
+        """Ends it; (share captured or None, what it says of losses)."""
+        if self.proc is None:
+            return None, ""
+        self.proc.send_signal(signal.SIGTERM)
+        self.proc.wait(60)
+        self.log.close()
+        return self.judge(read(self.out))
+
+    def judge(self, _text):
+        return None, ""
+
+
+class Nothing(Tool):
+    pass
+
+
+class Sidetap(Tool):
+    def __init__(self, name, program, sink, attach="auto"):
+        super().__init__(name)
+        self.program, self.sink, self.attach = program, sink, attach
+        self.run = 0
+
+    def start(self):
+        self.run += 1
+        ready = os.path.join(WORK, "ready")
+        if os.path.exists(ready):
+            os.unlink(ready)
+        self.spawn([self.program, "capture", "-p", str(PORT), "-a", self.attach, "-o",
+                    self.sink(self.run), "--ready-file", ready])
+        self.wait_for("ready", lambda: os.path.exists(ready))
+
+    def judge(self, text):
+        found = re.search(r"(\d+) calls in", text)
+        delivered = re.search(r"(\d+) of (\d+) records delivered", text)
+        lost = re.search(r"lost: (.*)", text)
+        if not found or not delivered:
+            raise RuntimeError("%s: no summary in %r" % (self.name, text[-300:]))
+        return int(delivered.group(1)), "" if not lost or "nothing" in lost.group(1) else (
+            lost.group(1))
+
+
+class Tcpdump(Tool):
+    def start(self):
+        self.spawn([proxies.need("tcpdump"), "-i", "lo", "-s", "0", "-B", "65536", "-Z", "root",
+                    "-w", "/dev/null", "tcp port %d" % PORT])
+        self.wait_for("listening", lambda: "listening on" in read(self.out))
+        settle(0.3)
+
+    def judge(self, text):
+        dropped = re.search(r"(\d+) packets? dropped by kernel", text)
+        received = re.search(r"(\d+) packets? received by filter", text)
+        return None, "%s of %s packets dropped" % (dropped and dropped.group(1),
+                                                   received and received.group(1))
+
+
+class Goreplay(Tool):
+    def __init__(self, name, program, *output):
+        super().__init__(name)
+        self.program, self.output = program, output
+
+    def start(self):
+        # It has no sign of readiness but its packet socket (packet(7)).
+        before = len(read("/proc/net/packet").splitlines())
+        self.spawn([self.program, "--input-raw", "127.0.0.1:%d" % PORT,
+                    "--input-raw-track-response", *self.output])
+        self.wait_for("packet socket",
+                      lambda: len(read("/proc/net/packet").splitlines()) > before)
+        settle(0.5)
+
+
+def goreplay_program():
+    """Built once into build/cache/bin; None without Go."""
+    cache = os.path.join(TOP, "build", "cache", "bin")
+    program = os.path.join(cache, "goreplay")
+    if os.access(program, os.X_OK):
+        return program
+    if not shutil.which("go"):
+        return None
+    os.makedirs(cache, exist_ok=True)
+    say("building GoReplay (once)")
+    r = subprocess.run(["go", "install", GOREPLAY], env={**os.environ, "GOBIN": cache}, check=False,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if r.returncode:
+        say("goreplay does not build: " + r.stdout[-300:])
+        return None
+    return program
+
+
+class Real:
+    """A real broker and its topics; topics are used up, each run takes the next."""
+
+    def __init__(self):
+        self.bootstrap = kafka.start_broker(os.path.join(WORK, "broker"), 9392)
+        self.made = 0
+
+    def sink(self, _run):
+        self.made += 1
+        name = "calls%d" % self.made
+        kafka.create_topics(self.bootstrap, 4, name, name + ".ledger")
+        return "kafka://%s/%s" % (self.bootstrap, name)
+
+
+# --- running
+
+
+def load(path, connections, rate, seconds):
+    argv = [os.path.join(TOP, "build", "bench", "load"), "127.0.0.1", str(PORT), path,
+            str(connections), str(rate), str(seconds)]
+    r = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
+    if not r.stdout.startswith("{"):
+        raise RuntimeError("the load generator failed")
+    return json.loads(r.stdout)
+
+
+def wrk(path, seconds):
+    text = net.run(proxies.need("wrk"), "-t1", "-c%d" % SATURATED_CONNECTIONS, "-d%ds" % seconds,
+                   "http://127.0.0.1:%d%s" % (PORT, path))
+    calls = int(re.search(r"(\d+) requests in", text).group(1))
+    if "Socket errors" in text or "Non-2xx" in text:
+        raise RuntimeError("wrk: errors: " + text)
+    return {"answered": calls, "rate": float(re.search(r"Requests/sec:\s*([\d.]+)", text).group(1))}
+
+
+def fixed(tool, path, rate, seconds):
+    """One run at a fixed rate; a dictionary of figures."""
+    tool.start()
+    pid = tool.proc and tool.proc.pid
+    before = cpu_seconds(pid) if pid else 0
+    out = load(path, FIXED_CONNECTIONS, rate, seconds)
+    settle(1)  # what is still in its buffers belongs to the cost
+    if pid:
+        out["cpu_us"] = (cpu_seconds(pid) - before) * 1e6 / out["answered"]
+        out["rss_mib"] = status_kib(pid, "RssAnon") / 1024
+    delivered, out["lost"] = tool.stop()
+    out["share"] = None if delivered is None else 100 * delivered / out["answered"]
+    return out
+
+
+def saturated(tool, path, seconds):
+    tool.start()
+    out = wrk(path, seconds)
+    settle(0.3)
+    delivered, out["lost"] = tool.stop()
+    out["share"] = None if delivered is None else 100 * delivered / out["answered"]
+    return out
+
+
+def rounds_of(n, tools, one):
+    """Interleaved, in alternating order (ABBA): name -> list of figures."""
+    got = collections.defaultdict(list)
+    for r in range(n):
+        for tool in tools if r % 2 == 0 else reversed(tools):
+            try:
+                got[tool.name].append(one(tool))
+            except Skip as e:
+                say("SKIP %s: %s" % (tool.name, e))
+            finally:
+                if tool.proc and tool.proc.poll() is None:
+                    tool.proc.kill()
+                    tool.proc.wait()
+    return got
+
+
+def spread(values, digits=1):
+    values = [v for v in values if v is not None]
+    if not values:
+        return "-"
+    f = "%%.%df" % digits
+    if min(values) == max(values):
+        return f % values[0]
+    return (f + " (" + f + "-" + f + ")") % (statistics.median(values), min(values), max(values))
+
+
+def column(runs, key):
+    return [r.get(key) for r in runs]
+
+
+def losses(runs):
+    return "; ".join(sorted({r["lost"] for r in runs if r["lost"]}))[:160]
+
+
+class Report:
+    def __init__(self):
+        self.lines = []
+
+    def add(self, *lines):
+        self.lines += lines
+
+    def table(self, head, rows):
+        self.add("", "| " + " | ".join(head) + " |", "|" + "---|" * len(head))
+        self.add(*("| " + " | ".join(str(c) for c in row) + " |" for row in rows))
+        self.add("")
+
+
+def report_fixed(report, tools, mode):
+    for size, (path, rate) in WORKLOADS.items():
+        say("fixed rate, %s" % size)
+        got = rounds_of(mode.rounds, tools, lambda t, p=path, r=rate: fixed(t, p, r, mode.seconds))
+        report.add("### Fixed rate: %d calls/s of %s" % (rate, size))
+        rows = []
+        for tool in tools:
+            runs = got[tool.name]
+            rows.append([tool.name, spread(column(runs, "cpu_us"), 2),
+                         spread(column(runs, "rss_mib")), spread(column(runs, "share"), 2),
+                         spread(column(runs, "p50"), 0), spread(column(runs, "p99"), 0),
+                         spread(column(runs, "p999"), 0), losses(runs)])
+        report.table(["variant", "CPU us per call", "RssAnon MiB", "captured %", "p50 us", "p99 us",
+                      "p99.9 us", "losses it names"], rows)
+        if statistics.median(column(got[tools[0].name], "p99")) > OVERLOADED_US:
+            report.add("**This machine cannot serve this rate even with nothing attached: the rows above "
+                       "show a backlog, not a cost.**", "")
+
+
+def report_saturated(report, tools, mode):
+    for size, (path, _) in WORKLOADS.items():
+        say("saturated, %s" % size)
+        got = rounds_of(mode.rounds, tools, lambda t, p=path: saturated(t, p, mode.wrk_seconds))
+        report.add("### Saturated: wrk, %d connections, %s" % (SATURATED_CONNECTIONS, size))
+        base = column(got[tools[0].name], "rate")
+        rows = []
+        for tool in tools:
+            runs = got[tool.name]
+            rates = column(runs, "rate")
+            ratios = [r / b for r, b in zip(rates, base)]
+            rows.append([tool.name, spread(rates, 0), spread(ratios, 3),
+                         spread(column(runs, "share"), 2), losses(runs)])
+        report.table(["variant", "calls/s", "ratio to none", "captured %", "losses it names"], rows)
+
+
+def enable_run_time():
+    """Holds BPF_STATS_RUN_TIME on (bpf(2)) as long as the descriptor is open."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    attr = (ctypes.c_uint32 * 32)()
+    attr[0] = BPF_STATS_RUN_TIME
+    fd = libc.syscall(BPF_NR[platform.machine()], BPF_ENABLE_STATS, attr, 16)
+    if fd < 0:
+        raise Skip("BPF_ENABLE_STATS: errno %d" % ctypes.get_errno())
+    return fd
+
+
+def program_stats(pid):
+    """Programs a process holds, or behind the links it holds: id -> (name, ns, runs)."""
+    ids = net.program_ids(pid)
+    progs = set(ids["prog"])
+    for link in ids["link"]:
+        text = net.run("bpftool", "link", "show", "id", str(link), "-j", check=False)
+        if text.strip():
+            progs.add(json.loads(text)["prog_id"])
+    out = {}
+    for i in progs:
+        p = json.loads(net.run("bpftool", "prog", "show", "id", str(i), "-j"))
+        out[i] = (p.get("name", "?"), p.get("run_time_ns", 0), p.get("run_cnt", 0))
+    return out
+
+
+def report_probe(report, program, mode):
+    report.add("### The probe alone: nanoseconds per run (BPF_STATS_RUN_TIME), sink null")
+    rows = []
+    for back_end in ("cgroup", "socket"):
+        for size, (path, rate) in WORKLOADS.items():
+            say("probe, %s, %s" % (back_end, size))
+            tool = Sidetap(back_end, program, lambda _: "null:", back_end)
+            costs = collections.defaultdict(list)
+            for _ in range(mode.rounds):
+                fd = enable_run_time()
+                tool.start()
+                before = program_stats(tool.proc.pid)
+                load(path, FIXED_CONNECTIONS, rate, mode.seconds)
+                for i, (name, ns, runs) in program_stats(tool.proc.pid).items():
+                    runs -= before[i][2]
+                    if runs:
+                        costs[name].append((ns - before[i][1]) / runs)
+                tool.stop()
+                os.close(fd)
+            for name, values in sorted(costs.items()):
+                rows.append([back_end, name, size, spread(values, 0)])
+    report.table(["attached to", "program", "reply", "ns per run"], rows)
+
+
+def report_memory(report, program, mode):
+    say("memory")
+    report.add("### Memory: RssAnon, rings apart")
+    rows = []
+    tool = Sidetap("sidetap null", program, lambda _: "null:")
+    tool.start()
+    idle = status_kib(tool.proc.pid, "RssAnon") / 1024
+    connections = 10000
+    out = load("/1k", connections, 5000, max(4, mode.seconds))
+    rows.append(["just attached", "%.1f" % idle, ""])
+    rows.append(["%d connections, 5000 calls/s" % connections,
+                 "%.1f" % (status_kib(tool.proc.pid, "RssAnon") / 1024), "goal: 64"])
+    delivered, lost = tool.stop()
+    rows[-1][2] += "; captured %.2f %% %s" % (100 * delivered / out["answered"], lost)
+    mock = kafka.Mock("calls", "calls.ledger")
+    tool = Sidetap("sidetap kafka", program, lambda _: "kafka://%s/calls" % mock.bootstrap)
+    tool.start()
+    os.kill(mock.proc.pid, signal.SIGSTOP)
+    load("/16k", FIXED_CONNECTIONS, 5000, max(4, mode.seconds))
+    rows.append(["Kafka queue full (broker stopped)",
+                 "%.1f" % (status_kib(tool.proc.pid, "RssAnon") / 1024), "goal: 128"])
+    os.kill(mock.proc.pid, signal.SIGCONT)
+    tool.stop()
+    mock.close()
+    report.table(["state", "RssAnon MiB", ""], rows)
+
+
+Mode = collections.namedtuple("Mode", "name rounds seconds wrk_seconds")
+QUICK, FULL = Mode("quick", 3, 2, 2), Mode("full", 9, 6, 5)
+
+
+def make_tools(args, full):
+    """Of the fixed rate, and of the saturated runs."""
+    sinks = {"null": lambda _: "null:", "file": lambda n: "file:%s/records-%d" % (WORK, n)}
+    mock = kafka.Mock("calls", "calls.ledger")
+    sinks["Kafka (embedded, other process)"] = lambda _: "kafka://%s/calls" % mock.bootstrap
+    if full:
+        try:
+            sinks["Kafka (real broker)"] = Real().sink
+        except Skip as e:
+            say("SKIP real broker: %s" % e)
+    ours = [Sidetap("sidetap " + name, args.program, sink) for name, sink in sinks.items()]
+    others = [Tcpdump("tcpdump")] if shutil.which("tcpdump") else []
+    go = goreplay_program()
+    if go is None:
+        say("SKIP GoReplay: there is no Go")
+    else:
+        others.append(Goreplay("GoReplay null", go, "--output-null"))
+        if full:
+            others.append(Goreplay("GoReplay file", go, "--output-file",
+                                   os.path.join(WORK, "goreplay.out")))
+            others.append(Goreplay("GoReplay Kafka", go, "--output-kafka-host", mock.bootstrap,
+                                   "--output-kafka-topic", "goreplay", "--output-kafka-json-format"))
+    return [Nothing("none"), *ours, *others]
+
+
+def inside(args):
+    net.run("ip", "link", "set", "lo", "up")
+    net.run("mount", "-t", "tmpfs", "-o", "size=8g", "none", WORK)
+    proxies.nginx(os.path.join(WORK, "nginx"), PORT, log_calls=False, connections=12000)
+    mode = FULL if args.full else QUICK
+    report = Report()
+    version = net.run(args.program, "--version", check=False).strip()
+    report.add("# Benchmark (%s)" % mode.name, "",
+               "%s; %s; Linux %s, %d CPUs; %d rounds of %d s, interleaved; median (least-greatest). "
+               "nginx with one worker, %d keep-alive connections, everything on these CPUs." % (
+                   time.strftime("%Y-%m-%d"), version, platform.release(), os.cpu_count(),
+                   mode.rounds, mode.seconds, FIXED_CONNECTIONS), "")
+    only = args.only.split(",") if args.only else ["fixed", "saturated", "probe", "memory"]
+    try:
+        if "fixed" in only or "saturated" in only:
+            tools = make_tools(args, args.full)
+        if "fixed" in only:
+            report_fixed(report, tools, mode)
+        if "saturated" in only:
+            report_saturated(report, tools, mode)
+        if "probe" in only:
+            report_probe(report, args.program, mode)
+        if "memory" in only:
+            report_memory(report, args.program, mode)
+    finally:
+        with open(args.out, "w", encoding="utf-8") as f:
+            f.write("\n".join(report.lines) + "\n")
+    print("\n".join(report.lines))
+    return 0
+
+
+def build_load():
+    out = os.path.join(TOP, "build", "bench")
+    os.makedirs(out, exist_ok=True)
+    subprocess.run([os.environ.get("CC", "cc"), "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra",
+                    "-Werror", "-o", os.path.join(out, "load"), os.path.join(HERE, "load.c")],
+                   check=True)
+
+
+def main():
+    p = argparse.ArgumentParser(description="sidetap beside tcpdump and GoReplay, one workload.")
+    p.add_argument("--full", action="store_true", help="more rounds, a real broker (about 30 minutes)")
+    p.add_argument("--program", default=os.path.join(TOP, "build", "sidetap"))
+    p.add_argument("--out", default=os.path.join(TOP, "build", "bench", "report.md"))
+    p.add_argument("--only", default="", help="of fixed,saturated,probe,memory")
+    p.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    args = p.parse_args()
+    args.program, args.out = os.path.abspath(args.program), os.path.abspath(args.out)
+    if args.inside:
+        return inside(args)
+    if os.geteuid():
+        sys.exit("run.py: needs root (namespaces, BPF)")
+    if not os.access(args.program, os.X_OK):
+        sys.exit("run.py: %s is not there: run make" % args.program)
+    build_load()
+    mount = net.cgroup2_mount()
+    cgroup = mount and os.path.join(mount, "sidetap-bench-%d" % os.getpid())
+    if cgroup:
+        os.mkdir(cgroup)
+    try:
+        return subprocess.run(["unshare", "-n", "-p", "-m", "-f", "--mount-proc", "--kill-child",
+                               "/usr/bin/python3", "-B", os.path.abspath(__file__), *sys.argv[1:],
+                               "--inside"], check=False,
+                              preexec_fn=lambda: cgroup and net.enter_cgroup(cgroup)).returncode
+    finally:
+        if cgroup:
+            net.remove_cgroups(cgroup)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
