@@ -29,6 +29,7 @@ GEN_H := $(BUILD)/gen/record.pb-c.h $(BUILD)/gen/probe.skel.h
 LIB := $(BUILD)/libsidetap.a
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/record.pb-c.o
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
+CLI_LIB := $(BUILD)/libcli.a
 TESTS := $(TEST_SRC:tests/unit/%.c=$(BUILD)/tests/%)
 FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 BENCHES := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
@@ -95,15 +96,19 @@ $(LIB): $(LIB_OBJ)
 	@rm -f $@
 	@ar rcs $@ $^
 
+$(CLI_LIB): $(filter-out %/main.o,$(CLI_OBJ))
+	@rm -f $@
+	@ar rcs $@ $^
+
 $(BUILD)/sidetap: $(CLI_OBJ) $(LIB)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) $(CLI_OBJ) $(LIB) $(LDLIBS) -o $@
 
-$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(TEST_HELP:%.c=$(BUILD)/%.o) $(LIB) | $(BUILD)/bpf/probe-mutant.bpf.o
+$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(TEST_HELP:%.c=$(BUILD)/%.o) $(CLI_LIB) $(LIB) \
+		| $(BUILD)/bpf/probe-mutant.bpf.o
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(CFLAGS) $(filter %.o,$^) $(filter-out $(BUILD)/cli/main.o,$(CLI_OBJ)) $(LIB) $(LDLIBS) -lcmocka -o $@
-$(TESTS): $(CLI_OBJ)
+	$(Q)$(CC) $(CFLAGS) $(filter %.o,$^) $(CLI_LIB) $(LIB) $(LDLIBS) -lcmocka -o $@
 
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(TEST_HELP:%.c=$(BUILD)/%.o) $(LIB)
 	@mkdir -p $(@D)

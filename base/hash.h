@@ -25,7 +25,7 @@ static inline uint64_t hash_mix(uint64_t x)
 
 static inline struct hash_key hash_key_of(uint64_t seed)
 {
-	return (struct hash_key){hash_mix(seed), hash_mix(~seed)};
+	return (struct hash_key) {hash_mix(seed), hash_mix(~seed)};
 }
 
 static inline uint64_t hash_rotl(uint64_t x, unsigned b)

@@ -27,12 +27,10 @@ enum {
  */
 struct event {
 	__u64 ts_ns; /* CLOCK_MONOTONIC */
-	__u64 scope; /* network namespace cookie (6.16+), or cgroup id, or 0 (struct probe_config)
-		      */
+	__u64 scope; /* network namespace cookie (6.16+), or cgroup id, or 0 */
 	__u8 saddr[16], daddr[16]; /* as in the packet */
 	__u16 sport, dport; /* as in the packet */
-	__u16 sk_lport,
-		sk_rport; /* the hook's socket: own and peer port; both 0 without a socket */
+	__u16 sk_lport, sk_rport; /* the hook's socket: own, peer; both 0 without one */
 	__u32 seq, ack;
 	__u32 payload_len; /* from skb->len, never from the IP length */
 	__u32 data_len;
@@ -45,8 +43,7 @@ struct event {
 	__u8 data[];
 };
 
-/* Room for payload in a record, chosen by its size: powers of two for the verifiers of 5.8 - 6.5.
- */
+/* Room for payload in a record: powers of two, for the verifiers of 5.8 - 6.5 */
 enum { EVENT_CLASS_MIN = 512, EVENT_CLASS_MAX = 262144 };
 
 /*

@@ -41,8 +41,8 @@ enum pcap_exit {
 	EXIT_N
 };
 static const char *const exit_names[EXIT_N] = {
-	"selected",	"not_tcp", "ip_frag",	  "malformed",	   "control",	   "unsupported",
-	"not_selected", "own",	   "sampled_out", "loopback_copy", "after_detach",
+	"selected",     "not_tcp", "ip_frag",     "malformed",     "control",      "unsupported",
+	"not_selected", "own",     "sampled_out", "loopback_copy", "after_detach",
 };
 _Static_assert(EXIT_UNSUPPORTED == (int)PACKET_UNSUPPORTED, "exits follow enum packet_result");
 
@@ -53,13 +53,13 @@ struct attach {
 	int dlt;
 	char interface[IFNAMSIZ];
 	char describe[512];
-	char note[160];		  /* how the file ended, when not well */
-	int64_t clock_offset_ns;  /* CLOCK_REALTIME - CLOCK_MONOTONIC */
-	uint64_t detached_ns;	  /* unix time; 0: attached */
+	char note[160]; /* how the file ended, when not well */
+	int64_t clock_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC */
+	uint64_t detached_ns; /* unix time; 0: attached */
 	bool past_detach, eof;
-	bool host_copies;	  /* the file holds packets of lo coming in: those going out are copies */
+	bool host_copies; /* the file holds packets of lo coming in: those going out are copies */
 	uint64_t in, exits[EXIT_N];
-	struct pcap_stat last;	  /* of the kernel: 32 bits that wrap */
+	struct pcap_stat last; /* of the kernel: 32 bits that wrap */
 	uint64_t kernel_recv, kernel_drop;
 	struct hash_key key;
 	uint64_t clients[CLIENT_SETS][CLIENT_WAYS];
@@ -226,7 +226,8 @@ static int attach_probe(const struct attach_cfg *cfg, char *why, size_t why_n)
 	if (fd < 0) {
 		int e = errno;
 		if (e == EPERM || e == EACCES)
-			snprintf(why, why_n, "CAP_NET_RAW is missing: add NET_RAW to the capabilities");
+			snprintf(why, why_n,
+				 "CAP_NET_RAW is missing: add NET_RAW to the capabilities");
 		else
 			snprintf(why, why_n, "packet sockets do not work here: %s", strerror(e));
 		return e == EPERM || e == EACCES ? -EPERM : -ENOTSUP;
@@ -409,7 +410,7 @@ static size_t attach_ledger(struct attach *a, struct ledger_stage *out, size_t m
 {
 	if (max < 1)
 		return 0;
-	out[0] = (struct ledger_stage){
+	out[0] = (struct ledger_stage) {
 		.name = "pcap", .unit = "packets", .in = a->in, .approximate = a->live};
 	for (int i = 0; i < EXIT_N; i++)
 		ledger_exit_add(&out[0], exit_names[i], a->exits[i], i == EXIT_IP_FRAG);
@@ -417,10 +418,10 @@ static size_t attach_ledger(struct attach *a, struct ledger_stage *out, size_t m
 		return 1;
 	kernel_stats(a);
 	uint64_t dropped = a->kernel_drop < a->kernel_recv ? a->kernel_drop : a->kernel_recv;
-	out[1] = (struct ledger_stage){.name = "pcap_kernel",
-				       .unit = "packets",
-				       .in = a->kernel_recv,
-				       .approximate = true};
+	out[1] = (struct ledger_stage) {.name = "pcap_kernel",
+					.unit = "packets",
+					.in = a->kernel_recv,
+					.approximate = true};
 	ledger_exit_add(&out[1], "passed", a->kernel_recv - dropped, false);
 	ledger_exit_add(&out[1], "dropped", dropped, true);
 	return 2;

@@ -8,21 +8,20 @@
 #include "capture/flow_table.h"
 
 enum {
-	SEGMENT_MAX = 1 << 30,	   /* larger is no TCP segment: the window ends there */
+	SEGMENT_MAX = 1 << 30, /* larger is no TCP segment: the window ends there */
 	AHEAD_MAX = 1 << 30,
-	BEHIND_MAX = 64 << 20,	   /* no retransmission is older */
-	FAR_SEGMENTS = 4,	   /* so many in a row far outside: the stream went on there */
+	BEHIND_MAX = 64 << 20, /* no retransmission is older */
+	FAR_SEGMENTS = 4, /* so many in a row far outside: the stream went on there */
 	RST_AHEAD = 4 << 20,
 	SYN_NEAR = 1 << 20,
 	CLOSED_AHEAD = 1 << 20,
 	CLOSED_MIN = 16,
-	WAITING_MANY = 64,	   /* more flows with holes are looked at every SCAN_NS only */
+	WAITING_MANY = 64, /* more flows with holes are looked at every SCAN_NS only */
 };
 static const uint64_t SCAN_NS = 5000000, FILE_SCAN_NS = 1000000, CLOSED_NS = 5000000000;
 
-static const char *const exit_names[FLOW_EXITS] = {"data",	  "control",   "unknown_flow",
-						   "after_close", "rst_ignored", "bad_flags",
-						   "no_memory"};
+static const char *const exit_names[FLOW_EXITS] = {
+	"data", "control", "unknown_flow", "after_close", "rst_ignored", "bad_flags", "no_memory"};
 static const char *const gap_names[FLOW_GAPS] = {"aged",   "evicted",  "cut",
 						 "unseen", "at_close", "jump"};
 
@@ -154,8 +153,7 @@ static void scan_waiting(struct flow_table *t)
 {
 	t->scanned_ns = t->now_ns;
 	t->scanned_n = 0;
-	list_for_each_safe(it, nx, &t->waiting)
-	{
+	list_for_each_safe (it, nx, &t->waiting) {
 		t->scanned_n++;
 		struct flow_node *n = list_entry(it, struct flow_node, wait);
 		struct flow_hole h;
@@ -170,8 +168,7 @@ static void scan_waiting(struct flow_table *t)
 /* A RST acts when everything that may have been sent before it was read. */
 static void reap_resets(struct flow_table *t)
 {
-	list_for_each_safe(it, nx, &t->resets)
-	{
+	list_for_each_safe (it, nx, &t->resets) {
 		struct flow_node *n = list_entry(it, struct flow_node, wait);
 		bool clean = !is_waiting(n);
 		bool aged = t->now_ns >= n->rst_ns + t->cfg.hole_ns;
@@ -223,7 +220,8 @@ static bool take_syn(struct flow_node *n, unsigned side, const struct packet *p)
 	uint32_t base = p->seq + 1;
 	bool untouched = !own->seen && !own->high && !own->first && !own->fin_seen;
 	if (p->flags & TCP_ACK) {
-		if (!n->self && peer->started && p->ack - peer->base_seq > (peer->high < SYN_NEAR ? peer->high + 1 : SYN_NEAR))
+		if (!n->self && peer->started &&
+		    p->ack - peer->base_seq > (peer->high < SYN_NEAR ? peer->high + 1 : SYN_NEAR))
 			return false;
 		settle_base(peer, p->ack);
 	} else if (own->started && own->base_seq != base) {
@@ -547,11 +545,11 @@ size_t flow_ledger(const struct flow_table *t, struct ledger_stage *out, size_t 
 {
 	if (max < 3)
 		return 0;
-	out[0] = (struct ledger_stage){.name = "flow", .unit = "packets", .in = t->packets};
+	out[0] = (struct ledger_stage) {.name = "flow", .unit = "packets", .in = t->packets};
 	for (int i = 0; i < FLOW_EXITS; i++)
 		ledger_exit_add(&out[0], exit_names[i], t->exits[i], i == FLOW_EXIT_NO_MEMORY);
 	stream_stage(&t->bytes, &out[1]);
-	out[2] = (struct ledger_stage){.name = "gaps", .unit = "bytes", .in = t->gap_bytes};
+	out[2] = (struct ledger_stage) {.name = "gaps", .unit = "bytes", .in = t->gap_bytes};
 	for (int i = 0; i < FLOW_GAPS; i++)
 		ledger_exit_add(&out[2], gap_names[i], t->gaps[i], true);
 	return 3;
@@ -560,8 +558,7 @@ size_t flow_ledger(const struct flow_table *t, struct ledger_stage *out, size_t 
 static void free_list(struct list *head)
 {
 	struct stream_ledger none = {0};
-	list_for_each_safe(it, nx, head)
-	{
+	list_for_each_safe (it, nx, head) {
 		struct flow_node *n = list_entry(it, struct flow_node, lru);
 		stream_drop(&n->stream[0], STREAM_AFTER_CLOSE, &none);
 		stream_drop(&n->stream[1], STREAM_AFTER_CLOSE, &none);

@@ -22,17 +22,17 @@
 #include "rpc/framer.h"
 
 struct flow {
-	uint64_t id;		 /* 1, 2, 3 ... in the order seen */
+	uint64_t id; /* 1, 2, 3 ... in the order seen */
 	uint64_t scope;
 	uint8_t client_addr[16], server_addr[16]; /* server: own address of the accepting socket */
-	uint8_t orig_addr[16];	 /* where the client dialled, when that differs (redirect) */
+	uint8_t orig_addr[16]; /* where the client dialled, when that differs (redirect) */
 	uint16_t client_port, server_port;
-	uint16_t orig_port;	 /* 0: not redirected */
-	bool syn_seen;		 /* from its beginning; false: late join */
-	bool server_certain;	 /* from a SYN or a listening socket */
+	uint16_t orig_port; /* 0: not redirected */
+	bool syn_seen; /* from its beginning; false: late join */
+	bool server_certain; /* from a SYN or a listening socket */
 	uint64_t first_ns, last_ns;
-	uint32_t slot, tag;	 /* verdict slot */
-	void *user;		 /* the connection (capture/conn.h), owned by the callbacks' side */
+	uint32_t slot, tag; /* verdict slot */
+	void *user; /* the connection (capture/conn.h), owned by the callbacks' side */
 };
 
 /* Why a flow ended */
@@ -53,16 +53,16 @@ struct flow_callbacks {
 };
 
 struct flow_cfg {
-	size_t max_flows;		/* 65,536 */
-	size_t max_pending_flow;	/* out-of-order bytes: 1 MiB a flow */
-	size_t max_pending_all;		/* 16 MiB in all */
+	size_t max_flows; /* 65,536 */
+	size_t max_pending_flow; /* out-of-order bytes: 1 MiB a flow */
+	size_t max_pending_all; /* 16 MiB in all */
 	/* A hole is a loss when the rings were read empty twice after it was noted and it is this old: */
-	uint64_t hole_ns;		/* the peer acknowledged beyond it: 50 ms */
-	uint64_t hole_max_ns;		/* without an acknowledgement: 1 s */
-	const uint16_t *ports;		/* chosen ports */
+	uint64_t hole_ns; /* the peer acknowledged beyond it: 50 ms */
+	uint64_t hole_max_ns; /* without an acknowledgement: 1 s */
+	const uint16_t *ports; /* chosen ports */
 	size_t n_ports;
 	uint64_t seed;
-	bool from_file;			/* ageing by packet time, flow_settle() does nothing */
+	bool from_file; /* ageing by packet time, flow_settle() does nothing */
 	/* true: a listening socket has this address and port. May be NULL. */
 	bool (*listens)(void *listens_ctx, uint64_t scope, const uint8_t addr[16], uint16_t port);
 	void *listens_ctx;
@@ -96,11 +96,13 @@ size_t flow_count(const struct flow_table *t); /* open ones */
 
 struct flow_totals {
 	uint64_t opened, late_joins, ended[FLOW_STOP + 1]; /* ended: by enum flow_end */
-	uint64_t without_bytes;	/* ended with a handshake and no byte: a sockmap redirect shows as many of these */
-	uint64_t conflicts;	/* overlaps with other bytes */
-	uint64_t gaps;		/* runs with missing bytes */
-	uint64_t evicted_holes;	/* holes declared early because a cap of pending bytes was reached */
-	size_t memory_bytes;	/* flows and pending bytes, now */
+	uint64_t
+		without_bytes; /* ended with a handshake and no byte: a sockmap redirect shows as many of these */
+	uint64_t conflicts; /* overlaps with other bytes */
+	uint64_t gaps; /* runs with missing bytes */
+	uint64_t
+		evicted_holes; /* holes declared early because a cap of pending bytes was reached */
+	size_t memory_bytes; /* flows and pending bytes, now */
 };
 struct flow_totals flow_totals(const struct flow_table *t);
 

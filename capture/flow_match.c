@@ -12,7 +12,7 @@ struct view {
 	const uint8_t *client, *server;
 	uint16_t client_port, server_port;
 	uint16_t socket_port; /* the server's port as the hook's socket has it; 0: none */
-	unsigned end;	      /* whose socket that is: 0 the client's, 1 the server's */
+	unsigned end; /* whose socket that is: 0 the client's, 1 the server's */
 };
 
 static uint16_t own_socket_port(const struct packet *p, bool source)
@@ -24,13 +24,13 @@ static uint16_t own_socket_port(const struct packet *p, bool source)
 static struct view view_of(const struct packet *p, enum dir dir)
 {
 	bool request = dir == DIR_REQUEST;
-	return (struct view){.dir = dir,
-			     .client = request ? p->src : p->dst,
-			     .server = request ? p->dst : p->src,
-			     .client_port = request ? p->sport : p->dport,
-			     .server_port = request ? p->dport : p->sport,
-			     .socket_port = own_socket_port(p, !request),
-			     .end = (p->hook != PACKET_INGRESS) == !request};
+	return (struct view) {.dir = dir,
+			      .client = request ? p->src : p->dst,
+			      .server = request ? p->dst : p->src,
+			      .client_port = request ? p->sport : p->dport,
+			      .server_port = request ? p->dport : p->sport,
+			      .socket_port = own_socket_port(p, !request),
+			      .end = (p->hook != PACKET_INGRESS) == !request};
 }
 
 /* The server's address in packets of this direction, when it is known */
@@ -71,14 +71,15 @@ static bool fits(const struct flow_node *n, enum dir dir, const struct packet *p
 static enum rank rank_of(const struct flow_node *n, const struct view *v, const struct packet *p)
 {
 	bool known = n->peer_known[v->dir];
-	enum dir by = known ? v->dir : (enum dir)!v->dir;
+	enum dir by = known ? v->dir : (enum dir) !v->dir;
 	if (n->peer_known[by] && is_peer(&n->f, by, v->server, v->server_port))
 		return RANK_EXACT;
 	if (known || !fits(n, v->dir, p))
 		return RANK_NONE;
 	if (has_port(n, v->server_port) || has_port(n, v->socket_port))
 		return RANK_PORT;
-	bool another = v->socket_port && n->socket_port[v->end]; /* the same socket would have its port */
+	bool another =
+		v->socket_port && n->socket_port[v->end]; /* the same socket would have its port */
 	return another || n->closed ? RANK_NONE : RANK_ONLY;
 }
 
@@ -99,15 +100,15 @@ static struct best best_of(const struct flow_table *t, const struct packet *p, c
 			continue;
 		enum rank r = rank_of(n, v, p);
 		if (r == RANK_EXACT)
-			return (struct best){n, r, 1};
+			return (struct best) {n, r, 1};
 		if (++n_client >= CROWD_MAX)
 			*crowd = n;
 		if (r > b.rank)
-			b = (struct best){n, r, 0};
+			b = (struct best) {n, r, 0};
 		b.same += r && r == b.rank;
 	}
 	if (b.rank == RANK_ONLY && b.same > 1)
-		b = (struct best){0};
+		b = (struct best) {0};
 	return b;
 }
 
@@ -181,7 +182,8 @@ void flow_match_learn(struct flow_node *n, enum dir dir, const struct packet *p)
 		memcpy(f->server_addr, v.server, 16);
 		f->server_port = v.server_port;
 		if (dir == DIR_RESPONSE && p->hook == PACKET_EGRESS && v.socket_port &&
-		    v.socket_port != v.server_port) { /* the server's own address is still to come */
+		    v.socket_port !=
+			    v.server_port) { /* the server's own address is still to come */
 			memcpy(f->orig_addr, v.server, 16);
 			f->orig_port = v.server_port;
 			f->server_port = v.socket_port;

@@ -6,8 +6,9 @@
 struct flow_found {
 	struct flow_node *node; /* open or closed; NULL: none */
 	enum dir dir;
-	bool certain;		/* no flow: the direction is from a SYN or a listening socket */
-	struct flow_node *crowd; /* the oldest of too many flows of this client's port: leave with it first */
+	bool certain; /* no flow: the direction is from a SYN or a listening socket */
+	struct flow_node *
+		crowd; /* the oldest of too many flows of this client's port: leave with it first */
 };
 
 /* Without a flow, dir is the direction that a new one would give the packet. */

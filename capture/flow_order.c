@@ -150,7 +150,8 @@ static int pick(struct flow_table *t, struct flow_node *n)
 		else if (best < 0 || c->ts_ns < n->stream[best].first->ts_ns)
 			best = side;
 	}
-	if (stuck == 2) /* each acknowledges the other: the later one is a retransmission with a newer ACK */
+	if (stuck ==
+	    2) /* each acknowledges the other: the later one is a retransmission with a newer ACK */
 		return n->stream[1].first->ts_ns > n->stream[0].first->ts_ns;
 	return best;
 }
@@ -211,17 +212,17 @@ bool flow_order_hole(const struct flow_node *n, unsigned side, struct flow_hole 
 	if (!c && (!s->fin_seen || s->ended || s->fin_off <= s->next))
 		return false;
 	if (!c) {
-		*h = (struct flow_hole){side, s->fin_off, s->fin_ns, s->fin_epoch,
-					s->acked > s->next, false};
+		*h = (struct flow_hole) {side,         s->fin_off,         s->fin_ns,
+					 s->fin_epoch, s->acked > s->next, false};
 		return true;
 	}
 	if (c->off > s->next) {
-		*h = (struct flow_hole){side, c->off, c->noted_ns, c->noted_epoch,
-					s->acked > s->next, false};
+		*h = (struct flow_hole) {
+			side, c->off, c->noted_ns, c->noted_epoch, s->acked > s->next, false};
 		return true;
 	}
-	*h = (struct flow_hole){!side, waits_for(n, side, c->ack_off), c->noted_ns, c->noted_epoch,
-				true, true};
+	*h = (struct flow_hole) {
+		!side, waits_for(n, side, c->ack_off), c->noted_ns, c->noted_epoch, true, true};
 	if (o->first)
 		h->end = min64(h->end, o->first->off);
 	return h->end > o->next;

@@ -22,12 +22,12 @@ void flow_order_gap(struct flow_table *t, struct flow_node *n, unsigned side, ui
 
 /* What stands in the way of the first pending piece (or FIN) of a side */
 struct flow_hole {
-	unsigned side;	   /* whose bytes are missing */
+	unsigned side; /* whose bytes are missing */
 	uint64_t end;
 	uint64_t noted_ns;
 	uint32_t epoch;
-	bool acked;	   /* the peer acknowledged beyond its start */
-	bool hold;	   /* only an acknowledgement tells of it */
+	bool acked; /* the peer acknowledged beyond its start */
+	bool hold; /* only an acknowledgement tells of it */
 };
 bool flow_order_hole(const struct flow_node *n, unsigned side, struct flow_hole *h);
 bool flow_order_oldest(const struct flow_node *n, struct flow_hole *h); /* of both sides */

@@ -7,9 +7,9 @@
 
 /* Exits of stage `flow` */
 enum flow_exit {
-	FLOW_EXIT_DATA,	      /* had payload: see stage `stream` */
-	FLOW_EXIT_CONTROL,    /* SYN, FIN, RST, no payload */
-	FLOW_EXIT_UNKNOWN,    /* FIN, RST or ACK of a flow never seen */
+	FLOW_EXIT_DATA, /* had payload: see stage `stream` */
+	FLOW_EXIT_CONTROL, /* SYN, FIN, RST, no payload */
+	FLOW_EXIT_UNKNOWN, /* FIN, RST or ACK of a flow never seen */
 	FLOW_EXIT_AFTER_CLOSE,
 	FLOW_EXIT_RST_IGNORED, /* a RST that its receiver does not obey */
 	FLOW_EXIT_BAD_FLAGS,
@@ -19,12 +19,12 @@ enum flow_exit {
 
 /* Why bytes are missing: exits of stage `gaps` */
 enum flow_gap {
-	FLOW_GAP_AGED,	   /* the hole stayed open too long */
-	FLOW_GAP_EVICTED,  /* a cap of pending bytes was reached */
-	FLOW_GAP_CUT,	   /* packet captured in part */
-	FLOW_GAP_UNSEEN,   /* acknowledged by the peer in a direction that is not captured */
+	FLOW_GAP_AGED, /* the hole stayed open too long */
+	FLOW_GAP_EVICTED, /* a cap of pending bytes was reached */
+	FLOW_GAP_CUT, /* packet captured in part */
+	FLOW_GAP_UNSEEN, /* acknowledged by the peer in a direction that is not captured */
 	FLOW_GAP_AT_CLOSE, /* still missing when the flow ended */
-	FLOW_GAP_JUMP,	   /* the stream went on somewhere else */
+	FLOW_GAP_JUMP, /* the stream went on somewhere else */
 	FLOW_GAPS
 };
 
@@ -36,32 +36,33 @@ struct flow_node {
 	struct flow f;
 	struct stream stream[2]; /* by side */
 	struct flow_node *chain; /* in the bucket */
-	struct list lru;	 /* open: by last packet; closed: by time of close */
-	struct list wait;	 /* has a hole, a hold, a FIN or RST to come */
-	uint64_t rst_ns;	 /* when a RST was taken that waits for the rings */
+	struct list lru; /* open: by last packet; closed: by time of close */
+	struct list wait; /* has a hole, a hold, a FIN or RST to come */
+	uint64_t rst_ns; /* when a RST was taken that waits for the rings */
 	uint32_t rst_epoch;
-	uint16_t socket_port[2]; /* server's port as the client's and as its own socket has it; 0: not known */
-	uint8_t last_side;	 /* of the last run; 2: none yet */
+	uint16_t socket_port
+		[2]; /* server's port as the client's and as its own socket has it; 0: not known */
+	uint8_t last_side; /* of the last run; 2: none yet */
 	bool reversed, told, closed, rst, self;
-	bool peer_known[2];	 /* by enum dir: the server's address in packets of this direction */
+	bool peer_known[2]; /* by enum dir: the server's address in packets of this direction */
 };
 
 struct flow_table {
 	struct flow_cfg cfg;
-	uint16_t *ports;	/* own copy */
+	uint16_t *ports; /* own copy */
 	struct hash_key key;
 	struct flow_node **buckets;
-	size_t mask;		/* buckets - 1, a power of two less one */
+	size_t mask; /* buckets - 1, a power of two less one */
 	size_t n_open, n_closed, max_closed;
 	struct list open, closed; /* flow_node.lru, oldest first */
-	struct list waiting;	/* flow_node.wait, oldest hole first */
-	struct list resets;	/* flow_node.wait, with a RST taken */
-	struct list *sweep_at;	/* where flow_sweep() goes on; &open: from the oldest */
+	struct list waiting; /* flow_node.wait, oldest hole first */
+	struct list resets; /* flow_node.wait, with a RST taken */
+	struct list *sweep_at; /* where flow_sweep() goes on; &open: from the oldest */
 	uint64_t next_id;
-	uint64_t now_ns;	/* latest of packets and settles */
-	uint64_t scanned_ns;	/* last look at the flows with holes, and how many those were */
+	uint64_t now_ns; /* latest of packets and settles */
+	uint64_t scanned_ns; /* last look at the flows with holes, and how many those were */
 	size_t scanned_n;
-	uint32_t epoch;		/* settles */
+	uint32_t epoch; /* settles */
 	uint64_t packets, exits[FLOW_EXITS], gap_bytes, gaps[FLOW_GAPS];
 	struct stream_ledger bytes;
 	struct flow_totals totals;

@@ -16,10 +16,24 @@ enum {
 	LINK_IPV6 = 229,
 	LINK_SLL2 = 276,
 };
-enum { TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86dd, TYPE_VLAN = 0x8100, TYPE_QINQ = 0x88a8,
-       TYPE_QINQ_OLD = 0x9100 };
-enum { PROTO_HOPOPTS = 0, PROTO_TCP = 6, PROTO_ROUTING = 43, PROTO_FRAGMENT = 44, PROTO_AH = 51,
-       PROTO_DSTOPTS = 60, PROTO_MOBILITY = 135, PROTO_HIP = 139, PROTO_SHIM6 = 140 };
+enum {
+	TYPE_IPV4 = 0x0800,
+	TYPE_IPV6 = 0x86dd,
+	TYPE_VLAN = 0x8100,
+	TYPE_QINQ = 0x88a8,
+	TYPE_QINQ_OLD = 0x9100
+};
+enum {
+	PROTO_HOPOPTS = 0,
+	PROTO_TCP = 6,
+	PROTO_ROUTING = 43,
+	PROTO_FRAGMENT = 44,
+	PROTO_AH = 51,
+	PROTO_DSTOPTS = 60,
+	PROTO_MOBILITY = 135,
+	PROTO_HIP = 139,
+	PROTO_SHIM6 = 140
+};
 enum { EXT_HEADERS_MAX = 8, VLAN_TAGS_MAX = 4, OPTION_JUMBO = 0xc2 };
 
 /* A frame being read: what was captured, and how many bytes the wire still had from the cursor on. */
@@ -241,7 +255,7 @@ enum packet_result packet_parse(int dlt, struct bytes frame, uint32_t wire_len, 
 {
 	struct frame f = {cursor_of(frame), wire_len > frame.n ? wire_len : frame.n};
 	uint16_t type = 0;
-	*out = (struct packet){.ts_ns = ts_ns, .hook = PACKET_PCAP};
+	*out = (struct packet) {.ts_ns = ts_ns, .hook = PACKET_PCAP};
 	enum packet_result r = type_of_link(dlt, &f, &type);
 	if (r != PACKET_OK)
 		return r;

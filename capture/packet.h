@@ -11,21 +11,30 @@
 
 enum packet_hook { PACKET_EGRESS = 1, PACKET_INGRESS = 2, PACKET_FILTER = 3, PACKET_PCAP = 4 };
 
-enum { TCP_FIN = 0x01, TCP_SYN = 0x02, TCP_RST = 0x04, TCP_PSH = 0x08, TCP_ACK = 0x10, TCP_URG = 0x20 };
+enum {
+	TCP_FIN = 0x01,
+	TCP_SYN = 0x02,
+	TCP_RST = 0x04,
+	TCP_PSH = 0x08,
+	TCP_ACK = 0x10,
+	TCP_URG = 0x20
+};
 
 struct packet {
-	uint64_t ts_ns;	 /* live: CLOCK_MONOTONIC; from a file: its unix time */
-	uint64_t scope;	 /* tells network namespaces apart; 0 when there is only one */
+	uint64_t ts_ns; /* live: CLOCK_MONOTONIC; from a file: its unix time */
+	uint64_t scope; /* tells network namespaces apart; 0 when there is only one */
 	uint8_t src[16], dst[16]; /* network order, IPv4 as v4-mapped */
 	uint16_t sport, dport;
-	uint16_t sk_lport, sk_rport; /* ports of the hook's socket: own, peer; 0 when there is none */
+	uint16_t sk_lport,
+		sk_rport; /* ports of the hook's socket: own, peer; 0 when there is none */
 	uint32_t seq, ack;
-	uint32_t len;	    /* payload bytes on the wire */
-	struct bytes data;  /* payload captured, data.n <= len; borrowed until the callback returns */
+	uint32_t len; /* payload bytes on the wire */
+	struct bytes
+		data; /* payload captured, data.n <= len; borrowed until the callback returns */
 	uint32_t slot, tag; /* verdict slot of the probe */
 	uint16_t urg;
-	uint8_t flags;	    /* TCP_* */
-	uint8_t hook;	    /* enum packet_hook */
+	uint8_t flags; /* TCP_* */
+	uint8_t hook; /* enum packet_hook */
 };
 
 /* What packet_parse() found; names of the ledger exits of stage `pcap` */
@@ -34,7 +43,7 @@ enum packet_result {
 	PACKET_NOT_TCP,
 	PACKET_IP_FRAG,
 	PACKET_MALFORMED,
-	PACKET_CONTROL,	    /* TCP without payload and without SYN, FIN, RST */
+	PACKET_CONTROL, /* TCP without payload and without SYN, FIN, RST */
 	PACKET_UNSUPPORTED, /* link type or chain of extension headers longer than the bound */
 };
 

@@ -86,6 +86,7 @@ int pipeline_write_ledger(struct pipeline *p, bool final)
 					  .final = final, .exact = p->ops && p->ops->exact,
 					  .stages = stages, .last_record_number = t.records,
 					  .lost = t.lost, .n_lost = t.n_lost, .rules = &t.rule, .n_rules = 1};
+		l.unprovable = p->sink_ops->ledger_provable && !p->sink_ops->ledger_provable(p->sink);
 		l.n_stages = pipeline_ledger(p, stages, PIPELINE_STAGES_MAX + 16);
 		gap_names(p, &l, names, text, EACH);
 		p->ledger_unix_ns = now;

@@ -9,9 +9,9 @@
 enum { CHARGE_MIN = 512 };
 
 static const char *const exit_names[STREAM_EXITS] = {
-	"delivered",	 "urgent",	  "duplicate", "conflict_discarded", "late_after_gap",
-	"before_attach", "out_of_window", "after_close", "rst_data", "bad_flags", "cut",
-	"no_memory",
+	"delivered",      "urgent",        "duplicate",     "conflict_discarded",
+	"late_after_gap", "before_attach", "out_of_window", "after_close",
+	"rst_data",       "bad_flags",     "cut",           "no_memory",
 };
 static const bool exit_lost[STREAM_EXITS] = {
 	[STREAM_LATE] = true, [STREAM_CUT] = true, [STREAM_NO_MEMORY] = true};
@@ -82,7 +82,8 @@ bool stream_trim(struct stream *s, struct stream_segment *g, int64_t off, bool l
 	}
 	if (s->fin_seen && g->end > s->fin_off) {
 		if (s->fin_off > s->reach && g->off <= s->fin_off) {
-			s->fin_seen = false; /* the receiver never came to that FIN: its place is data */
+			s->fin_seen =
+				false; /* the receiver never came to that FIN: its place is data */
 			return true;
 		}
 		uint64_t keep = max64(g->off, s->fin_off);
@@ -107,8 +108,8 @@ static struct bytes chunk_bytes(const struct stream_chunk *c, uint64_t from, uin
  * Segment and piece both have [from, to); one of them leaves it. Counts it, and says whether what
  * both captured of it differs.
  */
-static bool overlap_count(const struct stream_segment *g, const struct stream_chunk *c, uint64_t from,
-			  uint64_t to, struct stream_ledger *l)
+static bool overlap_count(const struct stream_segment *g, const struct stream_chunk *c,
+			  uint64_t from, uint64_t to, struct stream_ledger *l)
 {
 	uint64_t both = max64(from, c->off); /* before that it is a still earlier piece's */
 	struct bytes old = chunk_bytes(c, both, to);
@@ -206,8 +207,8 @@ static bool store_after(struct stream *s, struct stream_chunk *p, struct stream_
 	uint64_t from = max64(g->off, p->off);
 	if (from > g->off) /* a still earlier piece has these */
 		l->exits[STREAM_DUPLICATE] += min64(from, end) - g->off;
-	if (from < end && overlap_count(&(struct stream_segment){.off = g->off, .data = g->data}, p, from,
-					end, l))
+	if (from < end && overlap_count(&(struct stream_segment) {.off = g->off, .data = g->data},
+					p, from, end, l))
 		p->flags |= STREAM_CONFLICT;
 	if (end == g->end)
 		return false;
@@ -221,14 +222,14 @@ static struct stream_chunk *chunk_new(const struct stream_segment *g)
 	struct stream_chunk *c = malloc(size);
 	if (!c)
 		return NULL;
-	*c = (struct stream_chunk){.start = g->start,
-				   .off = g->off,
-				   .end = g->end,
-				   .ts_ns = g->ts_ns,
-				   .ack_off = g->ack_off,
-				   .have = (uint32_t)g->data.n,
-				   .charge = (uint32_t)(size < CHARGE_MIN ? CHARGE_MIN : size),
-				   .flags = g->flags};
+	*c = (struct stream_chunk) {.start = g->start,
+				    .off = g->off,
+				    .end = g->end,
+				    .ts_ns = g->ts_ns,
+				    .ack_off = g->ack_off,
+				    .have = (uint32_t)g->data.n,
+				    .charge = (uint32_t)(size < CHARGE_MIN ? CHARGE_MIN : size),
+				    .flags = g->flags};
 	if (g->data.n)
 		memcpy(c->data, g->data.p, g->data.n);
 	return c;
@@ -271,7 +272,8 @@ int stream_store(struct stream *s, struct stream_segment *g, uint64_t now_ns, ui
 	chunk_link(s, c, after, l);
 	c->noted_ns = now_ns;
 	c->noted_epoch = epoch;
-	if (c->next && !c->prev && c->off > s->next && c->next->noted_ns < now_ns) { /* the hole is as old as it was */
+	if (c->next && !c->prev && c->off > s->next &&
+	    c->next->noted_ns < now_ns) { /* the hole is as old as it was */
 		c->noted_ns = c->next->noted_ns;
 		c->noted_epoch = c->next->noted_epoch;
 	}
@@ -322,7 +324,8 @@ void stream_drop(struct stream *s, enum stream_exit exit, struct stream_ledger *
 
 void stream_stage(const struct stream_ledger *l, struct ledger_stage *out)
 {
-	*out = (struct ledger_stage){.name = "stream", .unit = "bytes", .in = l->in, .held = l->held};
+	*out = (struct ledger_stage) {
+		.name = "stream", .unit = "bytes", .in = l->in, .held = l->held};
 	for (int i = 0; i < STREAM_EXITS; i++)
 		ledger_exit_add(out, exit_names[i], l->exits[i], exit_lost[i]);
 }

@@ -16,16 +16,20 @@
 #include "base/bytes.h"
 #include "base/ledger.h"
 
-enum { STREAM_SEGMENT_START = 1, /* run.data begins where a sender's segment began */
-       STREAM_TURN = 2,		 /* the last run of this flow went the other way */
-       STREAM_CONFLICT = 4,	 /* a retransmission had other bytes: the first ones stand */
-       STREAM_URGENT = 8 };	 /* an out-of-band byte was taken out before or after this run */
+enum {
+	STREAM_SEGMENT_START = 1, /* run.data begins where a sender's segment began */
+	STREAM_TURN = 2, /* the last run of this flow went the other way */
+	STREAM_CONFLICT = 4, /* a retransmission had other bytes: the first ones stand */
+	STREAM_URGENT = 8
+}; /* an out-of-band byte was taken out before or after this run */
 
 struct stream_run {
-	uint64_t off;	   /* offset in the direction; 0 = first byte after the SYN, or first byte seen */
-	uint64_t ts_ns;	   /* of the packet */
-	uint64_t ack_off;  /* offset of the other direction that this packet acknowledges; for pairing */
-	uint64_t missing;  /* gap of so many bytes here (data is empty) */
+	uint64_t
+		off; /* offset in the direction; 0 = first byte after the SYN, or first byte seen */
+	uint64_t ts_ns; /* of the packet */
+	uint64_t
+		ack_off; /* offset of the other direction that this packet acknowledges; for pairing */
+	uint64_t missing; /* gap of so many bytes here (data is empty) */
 	struct bytes data;
 	unsigned flags;
 };
@@ -33,37 +37,37 @@ struct stream_run {
 /* Where payload bytes go: exits of ledger stage `stream` */
 enum stream_exit {
 	STREAM_DELIVERED,
-	STREAM_OUT_OF_BAND,   /* urgent byte, which the reader does not see in its stream */
+	STREAM_OUT_OF_BAND, /* urgent byte, which the reader does not see in its stream */
 	STREAM_DUPLICATE,
-	STREAM_DISCARDED,     /* overlapped bytes that differed from those that stand */
-	STREAM_LATE,	      /* came after their place was declared a gap */
+	STREAM_DISCARDED, /* overlapped bytes that differed from those that stand */
+	STREAM_LATE, /* came after their place was declared a gap */
 	STREAM_BEFORE_ATTACH,
 	STREAM_OUT_OF_WINDOW, /* before the SYN, or nowhere near the stream */
 	STREAM_AFTER_CLOSE,
-	STREAM_RST_DATA,      /* payload of a RST */
-	STREAM_BAD_FLAGS,     /* no receiver takes it: SYN with FIN or RST, or no ACK */
-	STREAM_CUT,	      /* on the wire, but not captured: verdict, snap length */
+	STREAM_RST_DATA, /* payload of a RST */
+	STREAM_BAD_FLAGS, /* no receiver takes it: SYN with FIN or RST, or no ACK */
+	STREAM_CUT, /* on the wire, but not captured: verdict, snap length */
 	STREAM_NO_MEMORY,
 	STREAM_EXITS
 };
 
 struct stream_ledger {
 	uint64_t in, held, exits[STREAM_EXITS]; /* bytes */
-	size_t charged;	   /* memory of all pending pieces, as the caps count it */
+	size_t charged; /* memory of all pending pieces, as the caps count it */
 	uint64_t conflicts; /* overlaps with other bytes */
 };
 
 /* A piece out of order, or held. */
 struct stream_chunk {
 	struct stream_chunk *prev, *next;
-	uint64_t start;	   /* where its segment began: decides overlaps, as in the kernel's queue */
-	uint64_t off;	   /* first byte that is still this piece's */
+	uint64_t start; /* where its segment began: decides overlaps, as in the kernel's queue */
+	uint64_t off; /* first byte that is still this piece's */
 	uint64_t end;
 	uint64_t ts_ns, ack_off;
 	uint64_t noted_ns; /* when the hole before it (or the hold) was first seen */
 	uint32_t noted_epoch;
-	uint32_t skip;	   /* bytes of data[] before off */
-	uint32_t have;	   /* bytes in data[]; the rest up to end was cut */
+	uint32_t skip; /* bytes of data[] before off */
+	uint32_t have; /* bytes in data[]; the rest up to end was cut */
 	uint32_t charge;
 	unsigned flags;
 	uint8_t data[];
@@ -78,25 +82,26 @@ struct stream_segment {
 };
 
 struct stream {
-	bool started;	   /* base is known */
-	bool seen;	   /* a packet with payload of this direction was seen */
-	bool fin_seen;	   /* fin_off is known */
-	bool ended;	   /* half_close was told */
-	bool unseen;	   /* acknowledged by the peer, yet captured never (again): do not wait for it */
-	bool urgent;	   /* urgent_off is the place of an out-of-band byte to come */
-	uint8_t far_n;	   /* segments in a row far outside, and where the next one of them would begin */
+	bool started; /* base is known */
+	bool seen; /* a packet with payload of this direction was seen */
+	bool fin_seen; /* fin_off is known */
+	bool ended; /* half_close was told */
+	bool unseen; /* acknowledged by the peer, yet captured never (again): do not wait for it */
+	bool urgent; /* urgent_off is the place of an out-of-band byte to come */
+	uint8_t far_n; /* segments in a row far outside, and where the next one of them would begin */
 	uint32_t far_seq;
 	uint32_t base_seq; /* sequence number of offset 0 */
 	uint32_t other_base; /* a second SYN-ACK offered this base; base_seq when there is none */
 	uint32_t fin_epoch, gap_n; /* gap_n: length of the last gap, which ended at gap_end */
-	uint64_t next;	   /* offset of the next byte to deliver */
-	uint64_t reach;	   /* end of what is in order: next, or further when held for the other direction */
-	uint64_t high;	   /* highest offset seen in a packet */
-	uint64_t acked;	   /* highest offset the other side acknowledged */
+	uint64_t next; /* offset of the next byte to deliver */
+	uint64_t
+		reach; /* end of what is in order: next, or further when held for the other direction */
+	uint64_t high; /* highest offset seen in a packet */
+	uint64_t acked; /* highest offset the other side acknowledged */
 	uint64_t fin_off, fin_ns;
 	uint64_t urgent_off, gap_end;
 	struct stream_chunk *first, *last; /* sorted by off, not overlapping, copied bytes */
-	size_t charged;	   /* memory of the chunks */
+	size_t charged; /* memory of the chunks */
 };
 
 /* Offset 0 is `seq`. */

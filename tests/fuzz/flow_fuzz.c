@@ -17,10 +17,10 @@ struct seen {
 static struct flow_table *table;
 static unsigned reverse;
 
-#define CHECK(x)                \
-	do {                    \
-		if (!(x))       \
-			abort(); \
+#define CHECK(x)                                                                                   \
+	do {                                                                                       \
+		if (!(x))                                                                          \
+			abort();                                                                   \
 	} while (0)
 
 static void on_open(void *ctx, struct flow *f)

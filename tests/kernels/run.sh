@@ -8,7 +8,7 @@ build=${1:?usage: run.sh BUILD [SERIES...]}
 shift
 [ $# -gt 0 ] || set -- 5.4 5.8 5.10 5.15 6.1 6.8 6.12 newest
 cache=$build/cache/kernels out=$build/kernels
-seconds=400 # a guest takes about 100 s
+seconds=600 # a guest takes 60 to 100 s on two idle cores
 
 if [ ! -x "$build/sidetap" ]; then
 	echo "not ok kernels: there is no $build/sidetap"

@@ -101,10 +101,12 @@ static bool recv_head(int fd, char *head)
 /* First byte that differs; n: none. */
 static size_t differs_at(const uint8_t *a, const uint8_t *b, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		if (a[i] != b[i])
-			return i;
-	return n;
+	if (memcmp(a, b, n) == 0)
+		return n;
+	size_t i = 0;
+	while (a[i] == b[i])
+		i++;
+	return i;
 }
 
 static void recv_body(int fd, const struct transfer *t, bool response)
@@ -211,12 +213,15 @@ static int get(const char *port)
 
 /* ---- judge ---- */
 
-static int b64_value(char c)
+/* Value + 1 of each digit; 0: no digit */
+static uint8_t b64_digits[256];
+
+static void b64_init(void)
 {
 	static const char digits[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const char *at = c ? strchr(digits, c) : NULL;
-	return at ? (int)(at - digits) : -1;
+	for (uint8_t i = 0; digits[i]; i++)
+		b64_digits[(uint8_t)digits[i]] = i + 1;
 }
 
 /* RFC 4648 section 4; number of bytes, at most strlen(s) */
@@ -224,9 +229,10 @@ static size_t b64_decode(const char *s, uint8_t *out)
 {
 	uint32_t acc = 0;
 	size_t n = 0;
-	int bits = 0, v;
-	for (; (v = b64_value(*s)) >= 0; s++) {
-		acc = acc << 6 | (uint32_t)v;
+	int bits = 0;
+	uint8_t v;
+	for (; (v = b64_digits[(uint8_t)*s]) != 0; s++) {
+		acc = acc << 6 | (uint32_t)(v - 1);
 		bits += 6;
 		if (bits >= 8) {
 			bits -= 8;
@@ -296,6 +302,7 @@ static int judge(const char *attach, const char *file)
 	bool ok = true;
 	if (!f)
 		die(file);
+	b64_init();
 	while (getline(&line, &size, f) > 0) {
 		json_t *call = json_loads(line, 0, NULL);
 		const char *path = json_string_value(json_object_get(call, "path"));

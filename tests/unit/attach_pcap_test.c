@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Capture files of every kind, and lo of a network namespace of our own (I1, I2, I6, T14, T16). */
-#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -67,7 +66,7 @@ static void taken_init(struct taken *t, bool from_file)
 			       .from_file = from_file,
 			       .on = {on_open, on_data, on_half, on_close},
 			       .ctx = t};
-	*t = (struct taken){.flows = flow_table_new(&cfg)};
+	*t = (struct taken) {.flows = flow_table_new(&cfg)};
 	assert_non_null(t->flows);
 }
 
@@ -190,7 +189,8 @@ static void I6_loopback_copies(void **state)
 		taken_init(&t, true);
 		struct attach *a = file_open(&t, NULL, 0);
 		assert_int_equal(attach_pcap.drain(a, 1000), ATTACH_EOF);
-		assert_int_equal(exit_of(a, "loopback_copy"), g.n - 1); /* the first one cannot be known */
+		assert_int_equal(exit_of(a, "loopback_copy"),
+				 g.n - 1); /* the first one cannot be known */
 		expect_conversation(&t);
 		attach_pcap.close(a);
 		taken_fini(&t);

@@ -9,7 +9,7 @@
 #include "rpc/protocols.h"
 #include "tests/unit/drive_print.h"
 
-enum { LEVELS_MAX = 8, SHOWN_MAX = 48, SPINS_MAX = 1 << 20 };
+enum { LEVELS_MAX = 4096, /* an h2c exchange each */ SHOWN_MAX = 48, SPINS_MAX = 1 << 20 };
 
 /* A message whose END has not come yet */
 struct open_message {

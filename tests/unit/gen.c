@@ -20,7 +20,7 @@ uint64_t gen_random(uint64_t *state)
 
 void gen_init(struct gen *g)
 {
-	*g = (struct gen){.now_ns = 1000000000, .step_ns = 1000};
+	*g = (struct gen) {.now_ns = 1000000000, .step_ns = 1000};
 }
 
 void gen_fini(struct gen *g)
@@ -28,7 +28,7 @@ void gen_fini(struct gen *g)
 	for (size_t i = 0; i < g->n; i++)
 		free((void *)g->p[i].data.p);
 	free(g->p);
-	*g = (struct gen){0};
+	*g = (struct gen) {0};
 }
 
 void gen_addr(uint8_t out[16], const char *text)
@@ -276,8 +276,8 @@ int gen_write_pcap(const struct gen *g, const char *path, int link, uint32_t sna
 	if (!f)
 		return -errno;
 	snaplen = snaplen ? snaplen : 262144;
-	uint32_t head[6] = {0xa1b23c4d /* nanoseconds */, 2 | 4 << 16, 0, 0, snaplen,
-			    (uint32_t)link};
+	uint32_t head[6] = {
+		0xa1b23c4d /* nanoseconds */, 2 | 4 << 16, 0, 0, snaplen, (uint32_t)link};
 	fwrite(head, sizeof(head), 1, f);
 	for (size_t i = 0; i < g->n; i++) {
 		if (copies)

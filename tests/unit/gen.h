@@ -27,10 +27,10 @@ struct gen {
 };
 
 struct gen_conn {
-	uint8_t addr[2][16];  /* by sender: client, server */
+	uint8_t addr[2][16]; /* by sender: client, server */
 	uint16_t port[2];
 	uint32_t isn[2];
-	uint64_t sent[2];     /* payload bytes (and a FIN) sent so far */
+	uint64_t sent[2]; /* payload bytes (and a FIN) sent so far */
 	bool syn_sent[2];
 };
 
@@ -46,14 +46,14 @@ struct gen_conn gen_conn(const char *client, uint16_t cport, const char *server,
  * returned for changes until the next call. Sent counters stay. */
 struct packet *gen_raw(struct gen *g, struct gen_conn *c, enum dir dir, uint8_t flags, uint64_t off,
 		       struct bytes data);
-void gen_open(struct gen *g, struct gen_conn *c);  /* SYN, SYN-ACK */
+void gen_open(struct gen *g, struct gen_conn *c); /* SYN, SYN-ACK */
 void gen_send(struct gen *g, struct gen_conn *c, enum dir dir, struct bytes data, size_t mss);
 void gen_fin(struct gen *g, struct gen_conn *c, enum dir dir);
 void gen_close(struct gen *g, struct gen_conn *c); /* FIN both ways, client first */
 
 void gen_drop(struct gen *g, size_t i);
 void gen_double(struct gen *g, size_t i, size_t later); /* again, so many packets later */
-void gen_swap(struct gen *g, size_t i, size_t j);	 /* places, not times */
+void gen_swap(struct gen *g, size_t i, size_t j); /* places, not times */
 void gen_shuffle(struct gen *g, uint64_t *random, size_t distance);
 
 struct flow_table;

@@ -143,7 +143,8 @@ static void I4_fragments(void **state)
 }
 
 /* One IPv6 packet with a chain of extension headers of 8 bytes each, whose types these are */
-static enum packet_result chain(const uint8_t *types, size_t n_types, uint16_t fragment, struct packet *q)
+static enum packet_result chain(const uint8_t *types, size_t n_types, uint16_t fragment,
+				struct packet *q)
 {
 	struct packet p = made("::1", "::1", BYTES("hello"));
 	size_t n = gen_frame(&p, 229, frame, sizeof(frame)), ext = n_types * 8;
@@ -167,7 +168,8 @@ static void I5_extension_headers(void **state)
 {
 	(void)state;
 	struct packet q, p = made("::1", "::1", BYTES("hello"));
-	static const uint8_t some[] = {0, 43, 60, 44, 135}, many[] = {60, 60, 60, 60, 60, 60, 60, 60, 60};
+	static const uint8_t some[] = {0, 43, 60, 44, 135},
+			     many[] = {60, 60, 60, 60, 60, 60, 60, 60, 60};
 	assert_int_equal(chain(some, sizeof(some), 0, &q), PACKET_OK);
 	same(&q, &p);
 	assert_int_equal(chain(some, sizeof(some), 1, &q), PACKET_IP_FRAG);
@@ -205,9 +207,11 @@ static void T22_malformed(void **state)
 	(void)state;
 	struct packet p = made("10.0.0.1", "10.0.0.2", BYTES("hello")), q;
 	size_t n = gen_frame(&p, 228, frame, sizeof(frame));
-	for (unsigned offset = 0; offset < 16; offset++) { /* data offset, in words; 25 bytes of TCP */
+	for (unsigned offset = 0; offset < 16;
+	     offset++) { /* data offset, in words; 25 bytes of TCP */
 		frame[32] = (uint8_t)(offset << 4);
-		assert_int_equal(parse(228, n, n, &q), offset == 5 || offset == 6 ? PACKET_OK : PACKET_MALFORMED);
+		assert_int_equal(parse(228, n, n, &q),
+				 offset == 5 || offset == 6 ? PACKET_OK : PACKET_MALFORMED);
 		if (offset == 6) /* four bytes of garbage options: skipped, never read */
 			assert_int_equal(q.len, 1);
 	}

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* T3: overlapping segments read as the Linux receiver reads them: against a model of its queue, exhaustively,
  * and against the kernel itself, fed through a TUN device in a network namespace of its own. */
-#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -132,7 +131,8 @@ static struct flow_table *table_new(void)
 static void ours_read(struct flow_table *t, const struct span *p, unsigned n, unsigned total)
 {
 	static uint16_t port = 1000;
-	struct gen_conn c = gen_conn("10.0.0.1", port = port < 60000 ? port + 1 : 1000, "10.0.0.2", 80, 7);
+	struct gen_conn c =
+		gen_conn("10.0.0.1", port = port < 60000 ? port + 1 : 1000, "10.0.0.2", 80, 7);
 	struct gen g;
 	gen_init(&g);
 	gen_open(&g, &c);
@@ -160,7 +160,7 @@ static void model_read_all(const struct span *p, unsigned n, unsigned total, cha
 	for (unsigned i = 0; i < n; i++)
 		model_push(&m, p[i]);
 	for (unsigned i = 0; i < total; i++)
-		model_push(&m, (struct span){i, i + 1, '.'});
+		model_push(&m, (struct span) {i, i + 1, '.'});
 	memcpy(out, m.got, LINE + 1);
 }
 
@@ -198,8 +198,9 @@ static void T3_all_13_relations(void **state)
 	bool seen[13] = {false};
 	const unsigned total = 9;
 	for (unsigned i = 0; i < total * total * total * total; i++) {
-		struct span p[2] = {{i % total, i / total % total + 1, 'A'},
-				     {i / total / total % total, i / total / total / total + 1, 'B'}};
+		struct span p[2] = {
+			{i % total, i / total % total + 1, 'A'},
+			{i / total / total % total, i / total / total / total + 1, 'B'}};
 		if (p[0].a >= p[0].b || p[1].a >= p[1].b)
 			continue;
 		seen[relation(p[0], p[1])] = true;
@@ -219,7 +220,7 @@ static void T3_triples(void **state)
 	unsigned n = 0;
 	for (unsigned a = 0; a < total; a++)
 		for (unsigned b = a + 1; b <= total; b++)
-			all[n++] = (struct span){a, b, '?'};
+			all[n++] = (struct span) {a, b, '?'};
 	for (unsigned i = 0; i < n * n * n; i++) {
 		struct span p[3] = {all[i % n], all[i / n % n], all[i / n / n]};
 		for (int k = 0; k < 3; k++)
@@ -292,7 +293,7 @@ static int tun_open(const char **why)
 	*why = "the TUN device cannot be set up";
 	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_in *a = (struct sockaddr_in *)&ifr.ifr_addr;
-	*a = (struct sockaddr_in){.sin_family = AF_INET};
+	*a = (struct sockaddr_in) {.sin_family = AF_INET};
 	inet_pton(AF_INET, "10.9.0.1", &a->sin_addr);
 	if (ioctl(s, SIOCSIFADDR, &ifr) < 0)
 		return -1;
@@ -327,7 +328,8 @@ static bool tun_read(int tun, uint16_t port, struct packet *p)
 		if (poll(&fd, 1, 5000) != 1)
 			return false;
 		ssize_t n = read(tun, f, sizeof(f));
-		if (n > 0 && packet_parse(12, bytes_of(f, (size_t)n), (uint32_t)n, 0, p) == PACKET_OK &&
+		if (n > 0 &&
+		    packet_parse(12, bytes_of(f, (size_t)n), (uint32_t)n, 0, p) == PACKET_OK &&
 		    p->dport == port)
 			return true;
 	}
@@ -371,7 +373,7 @@ static void kernel_compare(int tun)
 	unsigned n = 0, compared = 0;
 	for (unsigned a = 0; a < total; a++)
 		for (unsigned b = a + 1; b <= total; b++)
-			all[n++] = (struct span){a, b, '?'};
+			all[n++] = (struct span) {a, b, '?'};
 	for (unsigned i = 0; i < n * n; i++) {
 		struct span p[2] = {all[i % n], all[i / n]};
 		p[0].c = 'A';
