@@ -88,20 +88,19 @@ struct probe_counters {
 	__u64 payload_cut;
 } __attribute__((aligned(64)));
 
-/* Control words, in .bss/.data (mmapped: no system call to read or write them). */
+/* Control words, in .bss. As the arrays (counters, ports, verdicts) mmapped: no system call. */
 struct probe_control {
 	__u32 spill; /* probe sets: hot ring was full; reader clears when both are empty */
 	__u32 sleeping; /* reader sets: wake me; probe clears with the wakeup */
 	__u32 pad[14];
 };
 
-/* Bitmaps of ports (own_ports, chosen_ports): port p is bit p & 31 of word p >> 5. */
-enum { OWN_PORT_WORDS = 65536 / 32, PORT_WORDS = 65536 / 32 };
+/* Bitmaps of ports (own_ports, chosen_ports): port p is bit p & 63 of word p >> 6. */
+enum { PORT_WORDS = 65536 / 64 };
 
 /* What the probe is told before it is loaded (rodata: the verifier drops what is off). */
 struct probe_config {
-	__u64 keep_below; /* keep a connection when the upper half of its hash is below; 1 << 32:
-			     all */
+	__u64 keep_below; /* keep when the upper half of the hash is below; 1 << 32: all */
 	__u64 own_netns; /* cookie of the reader's network namespace */
 	__u32 hash_seed;
 	__u32 head_bytes; /* for VERDICT_HEAD */
@@ -124,7 +123,7 @@ static inline __u64 event_hash(const __u8 addr[16], __u16 port, __u32 seed)
 	const __u64 k1 = 0x9e3779b97f4a7c15ull, k2 = 0xbf58476d1ce4e5b9ull;
 	__u64 a[2], h = (seed + 1ull) * k2;
 
-	__builtin_memcpy(a, __builtin_assume_aligned(addr, 8), sizeof(a));
+	__builtin_memcpy(a, addr, sizeof(a));
 	h = (h ^ a[0]) * k1;
 	h = (h ^ h >> 32 ^ a[1]) * k2;
 	h = (h ^ h >> 32 ^ port) * k1;

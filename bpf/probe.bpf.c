@@ -28,8 +28,8 @@ struct note_key {
 };
 enum { NOTE_ISN = 1, NOTE_RST = 2 };
 struct note {
-	__u32 isn; /* of the SYN that egress saw, with NOTE_ISN: an older note is stale */
-	__u32 flags;
+	__u64 isn; /* of the SYN that egress saw, with NOTE_ISN: an older note is stale */
+	__u64 flags;
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -38,9 +38,9 @@ struct {
 	__type(value, struct note);
 } notes SEC(".maps");
 
-static __always_inline void note_key_of(struct note_key *k, const struct event *e)
+static __always_inline void note_key_of(struct note_key *k, const struct seen *e)
 {
-	const __u64 *s = (const __u64 *)e->saddr, *d = (const __u64 *)e->daddr;
+	const __u64 *s = e->saddr, *d = e->daddr;
 
 	/* Sender and receiver may be in different cgroups of one namespace. */
 	k->scope = config.scope_cgroup ? 0 : e->scope;
@@ -49,7 +49,7 @@ static __always_inline void note_key_of(struct note_key *k, const struct event *
 	k->ports = (__u64)e->sport << 16 | e->dport;
 }
 
-static __always_inline void note_flow(const struct event *e)
+static __always_inline void note_flow(const struct seen *e)
 {
 	bool syn = e->tcp_flags & EVENT_SYN, rst = e->tcp_flags & EVENT_RST;
 	struct note fresh = {.isn = syn ? e->seq : 0,
@@ -73,7 +73,7 @@ static __always_inline void note_flow(const struct event *e)
  * Egress has this packet too. A SYN that egress did not see makes the note stale (the sender's port
  * now belongs to a socket outside); a RST that it did not see came from no socket.
  */
-static __always_inline bool noted(const struct event *e)
+static __always_inline bool noted(const struct seen *e)
 {
 	struct note_key k;
 	struct note *n;
@@ -99,24 +99,48 @@ static __always_inline __u64 wakeup_flags(void)
 	return BPF_RB_FORCE_WAKEUP;
 }
 
-/* Copies the e->data_len = want <= size bytes from `off`. The mask, not a comparison, is what all
- * verifiers since 5.8 take. */
-static __always_inline bool put(struct __sk_buff *skb, const struct event *e, __u32 off, __u64 want,
-				const __u64 size, struct probe_counters *c)
+static __always_inline void fill(struct event *r, const struct seen *e, __u64 hash, __u64 ts_ns,
+				 __u64 want)
+{
+	r->ts_ns = ts_ns;
+	r->scope = e->scope;
+	__builtin_memcpy(r->saddr, e->saddr, sizeof(r->saddr));
+	__builtin_memcpy(r->daddr, e->daddr, sizeof(r->daddr));
+	r->sport = e->sport;
+	r->dport = e->dport;
+	r->sk_lport = e->sk_lport;
+	r->sk_rport = e->sk_rport;
+	r->seq = e->seq;
+	r->ack = e->ack;
+	r->payload_len = e->payload_len;
+	r->data_len = want;
+	r->flow_slot = event_slot(hash);
+	r->flow_tag = event_tag(hash);
+	r->tcp_flags = e->tcp_flags;
+	r->hook = e->hook;
+	r->urg_ptr = e->urg_ptr;
+	r->pad = 0;
+}
+
+/* Copies want <= size bytes from `off`. The mask, not a comparison, is what all verifiers since 5.8
+ * take. */
+static __always_inline bool put(struct __sk_buff *skb, const struct seen *e, __u64 hash,
+				__u64 ts_ns, __u32 off, __u64 want, const __u64 size,
+				struct probe_counters *c)
 {
 	struct event *r = NULL;
 	__u64 n;
 
 	if (!*(volatile __u32 *)&control.spill) {
-		r = bpf_ringbuf_reserve(&hot, sizeof(*e) + size, 0);
+		r = bpf_ringbuf_reserve(&hot, sizeof(*r) + size, 0);
 		if (!r)
 			*(volatile __u32 *)&control.spill = 1;
 	}
 	if (!r)
-		r = bpf_ringbuf_reserve(&overflow, sizeof(*e) + size, 0);
+		r = bpf_ringbuf_reserve(&overflow, sizeof(*r) + size, 0);
 	if (!r)
 		LEAVE(EXIT_RING_FULL);
-	*r = *e;
+	fill(r, e, hash, ts_ns, want);
 	if (size) {
 		/* Read back: the verifier need not follow where the length came from, on each path
 		 * anew. */
@@ -134,36 +158,36 @@ static __always_inline bool put(struct __sk_buff *skb, const struct event *e, __
 	/* Counted before it is visible: consumed <= submitted. And an atomic add stands between the
 	 * reservation and the look at `sleeping`, as the reader's barrier does on its side. */
 	count(c, EXIT_SUBMITTED, skb->len);
-	__sync_fetch_and_add(&c->payload_submitted, want);
+	if (size) /* an atomic add of 0 would be compiled into an OR, which needs Linux 5.12 */
+		__sync_fetch_and_add(&c->payload_submitted, want);
 	if (e->payload_len > want)
 		__sync_fetch_and_add(&c->payload_cut, e->payload_len - want);
 	bpf_ringbuf_submit(r, wakeup_flags());
 	return true;
 }
 
-static __always_inline bool emit(struct __sk_buff *skb, struct event *e, __u32 off, __u32 want,
-				 struct probe_counters *c)
+static __always_inline bool emit(struct __sk_buff *skb, const struct seen *e, __u64 hash,
+				 __u64 ts_ns, __u32 off, __u32 want, struct probe_counters *c)
 {
 	if (!config.class_max)
 		LEAVE(EXIT_TOO_BIG);
 	if (want > config.class_max)
 		want = config.class_max;
-	e->data_len = want;
 	if (want == 0)
-		return put(skb, e, off, want, 0, c);
+		return put(skb, e, hash, ts_ns, off, want, 0, c);
 	if (want <= EVENT_CLASS_MIN)
-		return put(skb, e, off, want, EVENT_CLASS_MIN, c);
+		return put(skb, e, hash, ts_ns, off, want, EVENT_CLASS_MIN, c);
 	if (want <= 2048)
-		return put(skb, e, off, want, 2048, c);
+		return put(skb, e, hash, ts_ns, off, want, 2048, c);
 	if (want <= 8192)
-		return put(skb, e, off, want, 8192, c);
+		return put(skb, e, hash, ts_ns, off, want, 8192, c);
 	if (want <= 32768)
-		return put(skb, e, off, want, 32768, c);
+		return put(skb, e, hash, ts_ns, off, want, 32768, c);
 	if (want <= 65536)
-		return put(skb, e, off, want, 65536, c);
+		return put(skb, e, hash, ts_ns, off, want, 65536, c);
 	if (want <= 131072)
-		return put(skb, e, off, want, 131072, c);
-	return put(skb, e, off, want, EVENT_CLASS_MAX, c);
+		return put(skb, e, hash, ts_ns, off, want, 131072, c);
+	return put(skb, e, hash, ts_ns, off, want, EVENT_CLASS_MAX, c);
 }
 
 /* ---- one packet ---- */
@@ -171,11 +195,12 @@ static __always_inline bool emit(struct __sk_buff *skb, struct event *e, __u32 o
 enum { ALWAYS_SENT = EVENT_SYN | EVENT_FIN | EVENT_RST };
 
 /* How many payload bytes the verdict of user space leaves; -1: none, not even the event. */
-static __always_inline __s64 allowed(const struct event *e)
+static __always_inline __s64 allowed(const struct seen *e, __u64 hash)
 {
-	__u32 v = *(volatile __u32 *)&verdicts[half_word(e->flow_slot)];
+	const volatile __u64 *slot = at(&verdicts, event_slot(hash));
+	__u64 v = slot ? *slot : 0;
 
-	if (!v || v >> 4 != e->flow_tag)
+	if (!v || v >> 4 != event_tag(hash))
 		return e->payload_len;
 	if ((v & 15) == VERDICT_HEAD && e->payload_len > config.head_bytes)
 		return config.head_bytes;
@@ -184,7 +209,7 @@ static __always_inline __s64 allowed(const struct event *e)
 	return e->tcp_flags & ALWAYS_SENT ? 0 : -1;
 }
 
-static __always_inline bool place(struct __sk_buff *skb, struct probe_counters *c, struct event *e,
+static __always_inline bool place(struct __sk_buff *skb, struct probe_counters *c, struct seen *e,
 				  bool cookie)
 {
 	if (!config.any_interface && skb->ifindex != LO_IFINDEX)
@@ -203,11 +228,11 @@ static __always_inline bool place(struct __sk_buff *skb, struct probe_counters *
 	return true;
 }
 
-static __always_inline bool is_own(const struct event *e, bool cookie)
+static __always_inline bool is_own(const struct seen *e, bool cookie)
 {
 	if (config.own_elsewhere || (cookie && e->scope != config.own_netns))
 		return false;
-	return port_in(own_ports, e->sport) | port_in(own_ports, e->dport);
+	return port_in(&own_ports, e->sport) | port_in(&own_ports, e->dport);
 }
 
 static __always_inline __u64 time_of(struct __sk_buff *skb, int hook)
@@ -221,7 +246,7 @@ static __always_inline __u64 time_of(struct __sk_buff *skb, int hook)
 static __always_inline bool mirror(struct __sk_buff *skb, int hook, bool direct, bool cookie,
 				   struct probe_counters *c)
 {
-	struct event e = {.hook = hook};
+	struct seen e = {.hook = hook};
 	__u64 addr[2], port, ports = 0, side, hash;
 	__u32 off = 0;
 	__s64 want;
@@ -245,19 +270,18 @@ static __always_inline bool mirror(struct __sk_buff *skb, int hook, bool direct,
 		note_flow(&e);
 	if (config.two_hooks && hook == HOOK_INGRESS && noted(&e))
 		LEAVE(EXIT_OTHER_HOOK);
-	e.flow_slot = event_slot(hash);
-	e.flow_tag = event_tag(hash);
-	want = allowed(&e);
+	want = allowed(&e, hash);
 	if (want < 0)
 		LEAVE(EXIT_MUTED);
-	e.ts_ns = time_of(skb, hook);
-	return emit(skb, &e, off, want, c);
+	return emit(skb, &e, hash, time_of(skb, hook), off, want, c);
 }
 
 static __always_inline void handle(struct __sk_buff *skb, int hook, bool direct, bool cookie)
 {
-	struct probe_counters *c = &counters[bpf_get_smp_processor_id() & (PROBE_SLOTS - 1)];
+	struct probe_counters *c = at(&counters, bpf_get_smp_processor_id() & (PROBE_SLOTS - 1));
 
+	if (!c)
+		return;
 	count(c, EXIT_SEEN, skb->len);
 	mirror(skb, hook, direct, cookie, c);
 }

@@ -11,25 +11,58 @@
 
 const volatile struct probe_config config = {.keep_below = 1ull << 32,
 					     .class_max = EVENT_CLASS_MAX};
-const volatile __u32 chosen_ports[PORT_WORDS];
-
-struct probe_counters counters[PROBE_SLOTS];
 struct probe_control control __attribute__((aligned(64)));
-__u32 own_ports[OWN_PORT_WORDS];
-__u32 verdicts[VERDICT_SLOTS];
+
+/*
+ * Arrays are maps, not global data: a variable index into global data is pointer arithmetic, and
+ * with CAP_BPF alone that keeps the verifier from pruning (on 6.1 1,000,000 instructions were not
+ * enough). The lookup in an array is compiled into a few instructions.
+ */
+#define ARRAY(name, value_type, n)                                                                 \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
+		__uint(map_flags, BPF_F_MMAPABLE);                                                 \
+		__uint(max_entries, n);                                                            \
+		__type(key, __u32);                                                                \
+		__type(value, value_type);                                                         \
+	} name SEC(".maps")
+
+ARRAY(counters, struct probe_counters, PROBE_SLOTS);
+ARRAY(chosen_ports, __u64, PORT_WORDS);
+ARRAY(own_ports, __u64, PORT_WORDS);
+ARRAY(verdicts, __u64, VERDICT_SLOTS);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4 << 20);
 } hot SEC(".maps"), overflow SEC(".maps");
 
-static __always_inline __u64 port_in(const volatile __u32 *map, __u64 port)
-{
-	__u64 i = port >> 5;
+/*
+ * What is known of one packet. Whole words, as is all on the stack here: with CAP_BPF alone
+ * verifiers before 6.8 refuse to write a part of a word in which they track a number ("attempt to
+ * corrupt spilled pointer on stack").
+ */
+struct seen {
+	__u64 scope, saddr[2], daddr[2]; /* as in struct event */
+	__u64 sport, dport, sk_lport, sk_rport, seq, ack, payload_len, tcp_flags, urg_ptr, hook;
+};
 
-	barrier_var(i); /* the verifier forgets the width at the byte swap */
-	i &= PORT_WORDS - 1;
-	return (__u64)map[i] >> (port & 31) & 1;
+/* The value at i, or NULL: never while i is below the array's size. */
+static __always_inline void *at(void *array, __u64 i)
+{
+	union {
+		__u64 word;
+		__u32 half[2];
+	} key = {.word = i};
+
+	return bpf_map_lookup_elem(array, &key.half[__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__]);
+}
+
+static __always_inline __u64 port_in(void *ports, __u64 port)
+{
+	const volatile __u64 *word = at(ports, port >> 6);
+
+	return word ? *word >> (port & 63) & 1 : 0;
 }
 
 static __always_inline void count(struct probe_counters *c, int exit, __u32 len)
@@ -53,15 +86,6 @@ static __always_inline void count(struct probe_counters *c, int exit, __u32 len)
 		asm volatile("r0 = %0" ::"i"(exit) : "r0");                                        \
 		return false;                                                                      \
 	} while (0)
-
-/* Through a half-word of the stack: the verifier need not follow on each path anew where an index
- * came from. */
-static __always_inline __u64 half_word(__u64 v)
-{
-	volatile __u16 h = v;
-
-	return h;
-}
 
 /* 1 when a == b, else 0, without a branch; below 2^63 */
 static __always_inline __u64 same(__u64 a, __u64 b)

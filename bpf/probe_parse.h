@@ -13,27 +13,21 @@
 enum { EXT_HEADERS_MAX = 8 };
 enum { IP_FRAG_MASK = 0x3fff, IP6_FRAG_MASK = 0xfff9 }; /* offset and "more fragments" */
 
-static __always_inline void take_v4(struct event *e, const struct iphdr *ip)
+static __always_inline void take_v4(struct seen *e, const struct iphdr *ip)
 {
-	__u32 *s = (__u32 *)e->saddr, *d = (__u32 *)e->daddr;
-
-	s[0] = s[1] = d[0] = d[1] = 0;
-	s[2] = d[2] = bpf_htonl(0xffff);
-	s[3] = ip->saddr;
-	d[3] = ip->daddr;
+	e->saddr[0] = e->daddr[0] = 0;
+	e->saddr[1] = bpf_cpu_to_be64(0xffffull << 32 | bpf_ntohl(ip->saddr));
+	e->daddr[1] = bpf_cpu_to_be64(0xffffull << 32 | bpf_ntohl(ip->daddr));
 }
 
-static __always_inline void take_v6(struct event *e, const struct ipv6hdr *ip)
+static __always_inline void take_v6(struct seen *e, const struct ipv6hdr *ip)
 {
-	const __u32 *a = (const __u32 *)&ip->saddr;
-	__u32 *s = (__u32 *)e->saddr, *d = (__u32 *)e->daddr;
-
-	s[0] = a[0], s[1] = a[1], s[2] = a[2], s[3] = a[3];
-	d[0] = a[4], d[1] = a[5], d[2] = a[6], d[3] = a[7];
+	__builtin_memcpy(e->saddr, &ip->saddr, sizeof(e->saddr));
+	__builtin_memcpy(e->daddr, &ip->daddr, sizeof(e->daddr));
 }
 
 /* Fills in what TCP says; the payload's offset from the start of the IP header, or 0: malformed. */
-static __always_inline __u32 take_tcp(struct event *e, const struct tcphdr *t, __u32 l4, __u32 len)
+static __always_inline __u32 take_tcp(struct seen *e, const struct tcphdr *t, __u32 l4, __u32 len)
 {
 	const __u8 *b = (const __u8 *)t;
 	__u32 doff = (b[12] >> 4) * 4, off = l4 + doff;
@@ -70,12 +64,17 @@ static __always_inline bool is_extension(__u64 next)
 static __always_inline bool walk_v6(struct __sk_buff *skb, struct probe_counters *c, __u64 next,
 				    __u32 *l4)
 {
-	struct {
-		__u8 next, len;
-		__be16 frag;
+	union {
+		struct {
+			__u8 next, len;
+			__be16 frag;
+		};
+		__u64 word;
 	} h;
 	__u64 off = sizeof(struct ipv6hdr), frag, ah;
 
+	/* A loop has no end for a verifier that also walks branches which are not taken. */
+#pragma unroll
 	for (int i = 0; i <= EXT_HEADERS_MAX; i++) {
 		if (next == IPPROTO_TCP) {
 			*l4 = off;
@@ -83,7 +82,8 @@ static __always_inline bool walk_v6(struct __sk_buff *skb, struct probe_counters
 		}
 		if (!is_extension(next))
 			LEAVE(EXIT_NOT_TCP);
-		if (i == EXT_HEADERS_MAX || bpf_skb_load_bytes(skb, off, &h, sizeof(h)))
+		h.word = 0;
+		if (i == EXT_HEADERS_MAX || bpf_skb_load_bytes(skb, off, &h, 4))
 			LEAVE(EXIT_MALFORMED);
 		frag = same(next, FRAG);
 		ah = same(next, AH);
@@ -107,13 +107,15 @@ struct plain_v4 {
 struct plain_v6 {
 	struct ipv6hdr ip;
 	struct tcphdr tcp;
+	__u32 whole; /* words */
 };
+enum { V6_BYTES = offsetof(struct plain_v6, whole) };
 
 /* Any IPv4 packet; *off is where its payload begins. */
 static __always_inline bool parse_v4(struct __sk_buff *skb, struct probe_counters *c,
-				     struct event *e, __u32 *off)
+				     struct seen *e, __u32 *off)
 {
-	struct plain_v4 h = {};
+	struct plain_v4 h __attribute__((aligned(8))) = {};
 	__u32 len = skb->len, l4;
 
 	if (len >= sizeof(h) ? bpf_skb_load_bytes(skb, 0, &h, sizeof(h))
@@ -141,13 +143,13 @@ static __always_inline bool parse_v4(struct __sk_buff *skb, struct probe_counter
 }
 
 static __always_inline bool parse_v6(struct __sk_buff *skb, struct probe_counters *c,
-				     struct event *e, __u32 *off)
+				     struct seen *e, __u32 *off)
 {
-	struct plain_v6 h = {};
+	struct plain_v6 h __attribute__((aligned(8))) = {};
 	__u32 len = skb->len, l4;
 
-	if (len >= sizeof(h) ? bpf_skb_load_bytes(skb, 0, &h, sizeof(h))
-			     : bpf_skb_load_bytes(skb, 0, &h.ip, sizeof(h.ip)))
+	if (len >= V6_BYTES ? bpf_skb_load_bytes(skb, 0, &h, V6_BYTES)
+			    : bpf_skb_load_bytes(skb, 0, &h.ip, sizeof(h.ip)))
 		LEAVE(EXIT_MALFORMED);
 	if (h.ip.version != 6)
 		LEAVE(EXIT_MALFORMED);
@@ -163,7 +165,7 @@ static __always_inline bool parse_v6(struct __sk_buff *skb, struct probe_counter
 }
 
 /* The common packet, by direct access; 0: it is not that common, or its headers are not linear. */
-static __always_inline __u32 parse_plain(struct __sk_buff *skb, struct event *e)
+static __always_inline __u32 parse_plain(struct __sk_buff *skb, struct seen *e)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct plain_v4 *h4 = data;
@@ -177,7 +179,7 @@ static __always_inline __u32 parse_plain(struct __sk_buff *skb, struct event *e)
 		return take_tcp(e, &h4->tcp, sizeof(h4->ip), skb->len);
 	}
 	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		if ((void *)(h6 + 1) > end || *(__u8 *)data >> 4 != 6 ||
+		if (data + V6_BYTES > end || *(__u8 *)data >> 4 != 6 ||
 		    h6->ip.nexthdr != IPPROTO_TCP)
 			return 0;
 		take_v6(e, &h6->ip);
@@ -186,7 +188,7 @@ static __always_inline __u32 parse_plain(struct __sk_buff *skb, struct event *e)
 	return 0;
 }
 
-static __always_inline bool parse(struct __sk_buff *skb, struct probe_counters *c, struct event *e,
+static __always_inline bool parse(struct __sk_buff *skb, struct probe_counters *c, struct seen *e,
 				  __u32 *off, bool direct)
 {
 	if (direct) {

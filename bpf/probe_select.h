@@ -23,14 +23,14 @@ struct {
 
 static __always_inline __u64 chosen(__u64 port)
 {
-	return port_in(chosen_ports, port);
+	return port_in(&chosen_ports, port);
 }
 
 /* Chosen ports of a packet, as bits */
 enum { P_S = 1, P_D = 2, P_OWN = 4, P_PEER = 8 };
 
 /* Fills in the ports of the hook's socket; which of them are chosen. */
-static __always_inline __u64 take_socket(struct __sk_buff *skb, struct event *e)
+static __always_inline __u64 take_socket(struct __sk_buff *skb, struct seen *e)
 {
 	struct bpf_sock *sk = skb->sk;
 
@@ -40,11 +40,11 @@ static __always_inline __u64 take_socket(struct __sk_buff *skb, struct event *e)
 		return 0;
 	e->sk_lport = sk->src_port;
 	e->sk_rport = bpf_ntohs(sk->dst_port);
-	return chosen(half_word(e->sk_lport)) * P_OWN | chosen(half_word(e->sk_rport)) * P_PEER;
+	return chosen(e->sk_lport) * P_OWN | chosen(e->sk_rport) * P_PEER;
 }
 
 /* The socket has other ports than the packet: one direction was rewritten. */
-static __always_inline bool rewritten(const struct event *e)
+static __always_inline bool rewritten(const struct seen *e)
 {
 	bool out = e->hook == HOOK_EGRESS;
 	__u64 local = out ? e->sport : e->dport, remote = out ? e->dport : e->sport;
@@ -57,16 +57,16 @@ static __always_inline bool rewritten(const struct event *e)
 /* Which side is the client */
 enum { DEST = 0, SOURCE = 1, NOBODY = 2 };
 
-static __always_inline void side_of(const struct event *e, __u64 side, __u64 addr[2], __u64 *port)
+static __always_inline void side_of(const struct seen *e, __u64 side, __u64 addr[2], __u64 *port)
 {
-	const __u64 *s = (const __u64 *)e->saddr, *d = (const __u64 *)e->daddr;
+	const __u64 *s = e->saddr, *d = e->daddr;
 
 	addr[0] = either(side, s[0], d[0]);
 	addr[1] = either(side, s[1], d[1]);
 	*port = either(side, e->sport, e->dport);
 }
 
-static __always_inline void remember_client(const struct event *e, __u64 side)
+static __always_inline void remember_client(const struct seen *e, __u64 side)
 {
 	struct client_key k = {.scope = e->scope};
 	__u64 one = 1;
@@ -78,7 +78,7 @@ static __always_inline void remember_client(const struct event *e, __u64 side)
 
 /* A packet without a chosen port whose client has a selected flow. A new connection makes the old
  * entry stale. */
-static __always_inline __u64 known_client(const struct event *e)
+static __always_inline __u64 known_client(const struct seen *e)
 {
 	struct client_key k = {.scope = e->scope};
 
@@ -95,9 +95,9 @@ static __always_inline __u64 known_client(const struct event *e)
 
 /* No port tells: the higher one; of equal ones (a self-connect) an address. Same for both
  * directions. */
-static __always_inline __u64 higher_side(const struct event *e)
+static __always_inline __u64 higher_side(const struct seen *e)
 {
-	const __u64 *s = (const __u64 *)e->saddr, *d = (const __u64 *)e->daddr;
+	const __u64 *s = e->saddr, *d = e->daddr;
 	__u64 source = (__u64)e->sport << 32 | (s[0] * 3 + s[1]) >> 32;
 	__u64 dest = (__u64)e->dport << 32 | (d[0] * 3 + d[1]) >> 32;
 
@@ -119,7 +119,7 @@ enum {
 };
 
 /* SOURCE, DEST, or NOBODY: not selected. ports: the bits of the socket */
-static __always_inline __u64 select_client(const struct event *e, __u64 ports)
+static __always_inline __u64 select_client(const struct seen *e, __u64 ports)
 {
 	const __u64 known = BY_DEST | BY_SOURCE | BY_OWN | BY_PEER;
 	const __u64 source = BY_DEST | (e->hook == HOOK_EGRESS ? BY_PEER : BY_OWN);
