@@ -13,7 +13,7 @@ struct arena_block {
 
 struct arena {
 	struct arena_block *first; /* newest in front; the last one is kept by arena_reset */
-	size_t held;		   /* bytes of all blocks */
+	size_t held; /* bytes of all blocks */
 };
 
 enum { ARENA_BLOCK = 2048 };
@@ -27,7 +27,7 @@ static inline void *arena_alloc(struct arena *a, size_t n)
 		struct arena_block *b = malloc(sizeof(*b) + cap);
 		if (!b)
 			return NULL;
-		*b = (struct arena_block){.next = a->first, .cap = cap};
+		*b = (struct arena_block) {.next = a->first, .cap = cap};
 		a->first = b;
 		a->held += cap;
 	}
@@ -41,7 +41,7 @@ static inline struct bytes arena_copy(struct arena *a, struct bytes b)
 {
 	void *p = b.n ? arena_alloc(a, b.n) : NULL;
 	if (!p)
-		return (struct bytes){NULL, 0};
+		return (struct bytes) {NULL, 0};
 	memcpy(p, b.p, b.n);
 	return bytes_of(p, b.n);
 }
@@ -64,5 +64,5 @@ static inline void arena_fini(struct arena *a)
 		next = b->next;
 		free(b);
 	}
-	*a = (struct arena){0};
+	*a = (struct arena) {0};
 }

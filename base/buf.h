@@ -47,7 +47,7 @@ static inline struct bytes buf_bytes(const struct buf *b)
 static inline void buf_fini(struct buf *b)
 {
 	free(b->p);
-	*b = (struct buf){0};
+	*b = (struct buf) {0};
 }
 
 /* Empties it; keeps memory up to keep_bytes for the next use. */

@@ -15,16 +15,16 @@ struct bytes {
 	size_t n;
 };
 
-#define BYTES(lit) ((struct bytes){(const uint8_t *)(lit), sizeof(lit) - 1})
+#define BYTES(lit) ((struct bytes) {(const uint8_t *)(lit), sizeof(lit) - 1})
 
 static inline struct bytes bytes_of(const void *p, size_t n)
 {
-	return (struct bytes){p, n};
+	return (struct bytes) {p, n};
 }
 
 static inline struct bytes bytes_str(const char *s)
 {
-	return (struct bytes){(const uint8_t *)s, s ? strlen(s) : 0};
+	return (struct bytes) {(const uint8_t *)s, s ? strlen(s) : 0};
 }
 
 /* The bytes from `off` on; empty when off is beyond the end. */
@@ -32,13 +32,13 @@ static inline struct bytes bytes_from(struct bytes b, size_t off)
 {
 	if (off > b.n)
 		off = b.n;
-	return (struct bytes){b.p ? b.p + off : NULL, b.n - off};
+	return (struct bytes) {b.p ? b.p + off : NULL, b.n - off};
 }
 
 /* At most the first n bytes. */
 static inline struct bytes bytes_head(struct bytes b, size_t n)
 {
-	return (struct bytes){b.p, b.n < n ? b.n : n};
+	return (struct bytes) {b.p, b.n < n ? b.n : n};
 }
 
 static inline bool bytes_eq(struct bytes a, struct bytes b)
@@ -49,7 +49,8 @@ static inline bool bytes_eq(struct bytes a, struct bytes b)
 /* ASCII case folded */
 static inline bool bytes_caseeq(struct bytes a, struct bytes b)
 {
-	return a.n == b.n && (a.n == 0 || strncasecmp((const char *)a.p, (const char *)b.p, a.n) == 0);
+	return a.n == b.n &&
+	       (a.n == 0 || strncasecmp((const char *)a.p, (const char *)b.p, a.n) == 0);
 }
 
 static inline bool bytes_starts(struct bytes b, struct bytes head)
@@ -64,7 +65,7 @@ struct cursor {
 
 static inline struct cursor cursor_of(struct bytes b)
 {
-	return (struct cursor){b.p, b.p ? b.p + b.n : NULL, false};
+	return (struct cursor) {b.p, b.p ? b.p + b.n : NULL, false};
 }
 
 static inline size_t cursor_left(const struct cursor *c)
@@ -76,7 +77,7 @@ static inline struct bytes cursor_take(struct cursor *c, size_t n)
 {
 	if (c->bad || (size_t)(c->end - c->p) < n) {
 		c->bad = true;
-		return (struct bytes){NULL, 0};
+		return (struct bytes) {NULL, 0};
 	}
 	struct bytes b = {c->p, n};
 	c->p += n;
@@ -98,7 +99,8 @@ static inline uint16_t cursor_be16(struct cursor *c)
 static inline uint32_t cursor_be32(struct cursor *c)
 {
 	struct bytes b = cursor_take(c, 4);
-	return b.p ? (uint32_t)b.p[0] << 24 | (uint32_t)b.p[1] << 16 | (uint32_t)b.p[2] << 8 | b.p[3]
+	return b.p ? (uint32_t)b.p[0] << 24 | (uint32_t)b.p[1] << 16 | (uint32_t)b.p[2] << 8 |
+			       b.p[3]
 		   : 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A seeded 64-bit hash for tables whose keys a peer chooses: SipHash-1-3 (Aumasson, Bernstein: SipHash,
- * 2012), so that nobody without the seed can aim at one bucket.
+ * A seeded 64-bit hash for tables whose keys a peer chooses: SipHash-1-3 (Aumasson, Bernstein:
+ * SipHash, 2012), so that nobody without the seed can aim at one bucket.
  */
 #pragma once
 #include <endian.h>

@@ -12,7 +12,7 @@ enum { LEDGER_EXITS_MAX = 40 };
 struct ledger_exit {
 	const char *name; /* snake_case, static */
 	uint64_t n;
-	bool lost;	  /* counts as a loss: bytes, packets or calls that a complete capture would have */
+	bool lost; /* counts as a loss: bytes, packets or calls that a complete capture would have */
 };
 
 struct ledger_stage {
@@ -27,7 +27,7 @@ struct ledger_stage {
 static inline void ledger_exit_add(struct ledger_stage *s, const char *name, uint64_t n, bool lost)
 {
 	if (s->n_exits < LEDGER_EXITS_MAX)
-		s->exits[s->n_exits++] = (struct ledger_exit){name, n, lost};
+		s->exits[s->n_exits++] = (struct ledger_exit) {name, n, lost};
 }
 
 /* in - exits - held: 0, or the ledger does not balance */

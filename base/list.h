@@ -8,9 +8,9 @@ struct list {
 	struct list *prev, *next;
 };
 
-#define list_entry(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
-#define list_for_each(it, head)	      for (struct list *it = (head)->next; it != (head); it = it->next)
-#define list_for_each_safe(it, nx, head)                                               \
+#define list_entry(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define list_for_each(it, head)       for (struct list *it = (head)->next; it != (head); it = it->next)
+#define list_for_each_safe(it, nx, head)                                                           \
 	for (struct list *it = (head)->next, *nx = it->next; it != (head); it = nx, nx = it->next)
 
 static inline void list_init(struct list *l)

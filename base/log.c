@@ -81,6 +81,19 @@ static bool stderr_takes(void)
 	return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) && !(p.revents & (POLLERR | POLLNVAL));
 }
 
+void log_raw(const char *text)
+{
+	int saved = errno;
+	while (*text) {
+		const char *end = strchrnul(text, '\n');
+		size_t n = (size_t)(end - text) + (*end == '\n');
+		if (!stderr_takes() || write(STDERR_FILENO, text, n) < 0)
+			break;
+		text += n;
+	}
+	errno = saved;
+}
+
 void log_line(enum log_level level, const char *fmt, ...)
 {
 	if (level > __atomic_load_n(&log_level, __ATOMIC_RELAXED))

@@ -13,6 +13,8 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 enum { LOG_LINE_MAX = 2048 }; /* bytes with the line end; a longer line is cut and ends in "..." */
 
+/* Text of whole lines that has its own prefix, as it is; lines that stderr does not take now are lost. */
+void log_raw(const char *text);
 void log_set_level(enum log_level level); /* default LOG_INFO */
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)

@@ -10,9 +10,9 @@ static inline void mem_freep(void *pp)
 #define CLEANUP_FREE __attribute__((cleanup(mem_freep)))
 
 /* The pointer, with its owner emptied: `return take_ptr(p);` */
-#define take_ptr(p)                     \
-	({                              \
-		__auto_type taken_ = (p); \
-		(p) = NULL;             \
-		taken_;                 \
+#define take_ptr(p)                                                                                \
+	({                                                                                         \
+		__auto_type taken_ = (p);                                                          \
+		(p) = NULL;                                                                        \
+		taken_;                                                                            \
 	})

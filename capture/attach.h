@@ -15,14 +15,16 @@
 typedef void attach_packet_fn(void *ctx, const struct packet *p);
 
 struct attach_cfg {
-	const char *spec;	/* after "cgroup:" / "socket:" / "pcap:"; NULL: the back end's own choice */
-	const char *read_file;	/* pcap: a file, "-" stdin; NULL: live */
-	const uint16_t *ports;	/* chosen ports, host order */
-	size_t n_ports;		/* 0: all */
-	bool any_interface;	/* not only lo */
-	uint64_t keep_below;	/* --connections: keep when the connection's 32-bit hash < this; 1ull << 32: all */
+	const char
+		*spec; /* after "cgroup:" / "socket:" / "pcap:"; NULL: the back end's own choice */
+	const char *read_file; /* pcap: a file, "-" stdin; NULL: live */
+	const uint16_t *ports; /* chosen ports, host order */
+	size_t n_ports; /* 0: all */
+	bool any_interface; /* not only lo */
+	uint64_t
+		keep_below; /* --connections: keep when the connection's 32-bit hash < this; 1ull << 32: all */
 	uint32_t hash_seed;
-	uint32_t head_bytes;	/* for VERDICT_HEAD */
+	uint32_t head_bytes; /* for VERDICT_HEAD */
 	size_t hot_bytes, overflow_bytes; /* ring sizes; 0: 4 MiB and 32 MiB */
 	attach_packet_fn *on_packet;
 	void *ctx;
@@ -31,19 +33,20 @@ struct attach_cfg {
 struct attach; /* each back end's own */
 
 enum attach_state {
-	ATTACH_MORE,  /* the budget ended the drain */
+	ATTACH_MORE, /* the budget ended the drain */
 	ATTACH_EMPTY, /* all rings were read empty, in order hot, overflow */
-	ATTACH_EOF,   /* file: the end */
-	ATTACH_GONE,  /* what it was attached to is gone (cgroup removed, interface down) */
+	ATTACH_EOF, /* file: the end */
+	ATTACH_GONE, /* what it was attached to is gone (cgroup removed, interface down) */
 };
 
 struct attach_ops {
 	const char *name; /* "cgroup" "socket" "pcap": the record's capture.attach */
-	bool exact;	  /* its loss accounting is exact */
+	bool exact; /* its loss accounting is exact */
 	/* Can it work here? 0, or -ENOTSUP / -EPERM / -ENOENT with one line in why: what failed, what to change. */
 	int (*probe)(const struct attach_cfg *cfg, char *why, size_t why_n);
 	struct attach *(*open)(const struct attach_cfg *cfg, char *err, size_t err_n);
-	int (*fd)(struct attach *a); /* readable when drain has work, after sleep() said so; -1: a file */
+	int (*fd)(struct attach
+			  *a); /* readable when drain has work, after sleep() said so; -1: a file */
 	/* Calls on_packet for at most `budget` packets. -errno when it cannot go on. */
 	int (*drain)(struct attach *a, unsigned budget);
 	/* Tells the probe that the reader is about to wait. True: nothing came meanwhile, wait on fd now. */
@@ -57,7 +60,8 @@ struct attach_ops {
 	/* Its stages, in order: probe packets, probe bytes, ring. Number written (<= max). */
 	size_t (*ledger)(struct attach *a, struct ledger_stage *out, size_t max);
 	/* BPF run time, for benchmarks and the governor; false: not known */
-	const char *(*describe)(struct attach *a); /* "cgroup /sys/fs/cgroup/x (direct)": one line */
+	const char *(*describe)(
+		struct attach *a); /* "cgroup /sys/fs/cgroup/x (direct)": one line */
 	void (*close)(struct attach *a);
 };
 

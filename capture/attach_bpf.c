@@ -41,6 +41,7 @@ struct attach {
 	char ifname[IF_NAMESIZE]; /* "": all */
 	unsigned ifindex;
 	/* what was read */
+	bool detached; /* no program runs any more: nothing is in flight */
 	uint64_t consumed, malformed, data_bytes, cut_bytes;
 	char text[512];
 };
@@ -260,7 +261,9 @@ static int open_socket(struct attach *a, const struct attach_cfg *cfg, char *err
 
 static void detach(struct attach *a)
 {
+	a->detached = true;
 	bool had = a->n_links || a->packet_fd >= 0;
+	a->detached = true;
 
 	while (a->n_links) {
 		struct bpf_link *link = a->links[--a->n_links];
@@ -354,7 +357,7 @@ static int probe_socket(const struct attach_cfg *cfg, char *why, size_t why_n)
 
 static void own_port(struct attach *a, uint16_t port, bool in_use)
 {
-	uint32_t *word = &a->loader.own_ports[port >> 5], bit = 1u << (port & 31);
+	uint64_t *word = &a->loader.own_ports[port >> 6], bit = 1ull << (port & 63);
 
 	if (in_use)
 		__atomic_fetch_or(word, bit, __ATOMIC_RELAXED);
@@ -400,7 +403,7 @@ static void kernel_stage(const struct attach *a, struct ledger_stage *s, bool by
 		ledger_exit_add(s, exits[i].name, n[i], exits[i].lost);
 		out += n[i];
 	}
-	s->held = s->in - out;
+	s->held = a->detached ? 0 : s->in - out; /* in flight; detached, nothing can be */
 }
 
 static void ring_stage(const struct attach *a, struct ledger_stage *s)
@@ -411,7 +414,9 @@ static void ring_stage(const struct attach *a, struct ledger_stage *s)
 	*s = (struct ledger_stage) {.name = "ring", .unit = "events", .in = n[EXIT_SUBMITTED]};
 	ledger_exit_add(s, "consumed", a->consumed, false);
 	ledger_exit_add(s, "malformed", a->malformed, true);
-	s->held = s->in - a->consumed - a->malformed;
+	uint64_t left = s->in - a->consumed - a->malformed;
+	ledger_exit_add(s, "lost_at_exit", a->detached ? left : 0, true);
+	s->held = a->detached ? 0 : left;
 }
 
 static void payload_stage(const struct attach *a, struct ledger_stage *s)
@@ -423,7 +428,9 @@ static void payload_stage(const struct attach *a, struct ledger_stage *s)
 			 __atomic_load_n(&a->loader.counters[slot].payload_cut, __ATOMIC_ACQUIRE);
 	ledger_exit_add(s, "consumed", a->data_bytes, false);
 	ledger_exit_add(s, "cut", a->cut_bytes, true);
-	s->held = s->in - a->data_bytes - a->cut_bytes;
+	uint64_t left = s->in - a->data_bytes - a->cut_bytes;
+	ledger_exit_add(s, "lost_at_exit", a->detached ? left : 0, true);
+	s->held = a->detached ? 0 : left;
 }
 
 static size_t ledger(struct attach *a, struct ledger_stage *out, size_t max)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <net/if.h>
 #include <pcap/pcap.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,8 +104,8 @@ static void client_add(struct attach *a, uint64_t hash)
 }
 
 /*
- * Is it on a chosen port, or of a client that talked to one? The second finds the other direction of a
- * redirected connection. *client: hash of the client's address and port.
+ * Is it on a chosen port, or of a client that talked to one? The second finds the other direction
+ * of a redirected connection. *client: hash of the client's address and port.
  */
 static bool is_selected(struct attach *a, const struct packet *p, uint64_t *client)
 {
@@ -133,7 +134,8 @@ static bool is_selected(struct attach *a, const struct packet *p, uint64_t *clie
 	return known != NULL;
 }
 
-/* A packet of lo going out, in a file that also has it coming in; told by the cooked header alone. */
+/* A packet of lo going out, in a file that also has it coming in; told by the cooked header
+ * alone. */
 static bool is_loopback_copy(struct attach *a, struct bytes frame)
 {
 	unsigned type, hardware;
@@ -348,6 +350,13 @@ static int file_ended(struct attach *a, int r)
 	return ATTACH_EOF;
 }
 
+/* The kernel hands out a block when it is full or TIMEOUT_MS old: the last one may be neither yet. */
+static bool block_comes(struct attach *a)
+{
+	struct pollfd p = {.fd = pcap_get_selectable_fd(a->pcap), .events = POLLIN};
+	return poll(&p, 1, 10 * TIMEOUT_MS) > 0;
+}
+
 static int attach_drain(struct attach *a, unsigned budget)
 {
 	if (a->eof)
@@ -361,6 +370,8 @@ static int attach_drain(struct attach *a, unsigned budget)
 			continue;
 		if (!a->live)
 			return file_ended(a, r);
+		if (r == 0 && a->detached_ns && block_comes(a))
+			continue;
 		if (r == 0)
 			return ATTACH_EMPTY;
 		return interface_is_there(a->interface) ? -EIO : ATTACH_GONE;

@@ -10,7 +10,7 @@
 #include "capture/conn.h"
 
 /* Calls and body memory kept for the next call; graves of late replies in all connections. */
-enum { POOL_MAX = 256, POOL_BODY = 4096, GRAVES_MAX = 65536 };
+enum { POOL_MAX = 128, POOL_BODY = 32768, GRAVES_MAX = 65536 };
 enum { OPEN_HEADS_DEFAULT = 32 << 20 };
 
 static const char *const cut_names[CUT_N] = {"complete",  "cut_close",   "cut_reset",  "cut_gap",
@@ -105,7 +105,8 @@ static void call_give(struct calls *cs, struct call *c)
 	arena_reset(&c->arena);
 	buf_reset(&c->msg[0].body, POOL_BODY);
 	buf_reset(&c->msg[1].body, POOL_BODY);
-	list_add_tail(&cs->pool, &c->in_open);
+	list_add_tail(&cs->pool,
+		      &c->in_open); /* taken from the tail too: the next call finds it warm */
 	cs->n_pool++;
 }
 
@@ -332,7 +333,10 @@ static void message_touch(struct calls *cs, struct call *c, enum dir dir,
 	struct call_message *m = &c->msg[dir];
 	if (!m->start_ns)
 		m->start_ns = at->first_ns;
-	m->end_ns = at->last_ns;
+	if (at->last_ns > m->end_ns) /* packets of two CPUs may be a few ns out of order */
+		m->end_ns = at->last_ns;
+	if (m->end_ns < m->start_ns)
+		m->end_ns = m->start_ns;
 	m->wire_bytes += at->bytes;
 	if (dir == DIR_REQUEST && !list_empty(&c->in_wait))
 		list_move_tail(&cs->wait, &c->in_wait);

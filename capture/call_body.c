@@ -80,7 +80,7 @@ static void body_keep(struct calls *cs, struct call *c, enum dir dir, struct byt
 			return;
 		}
 		m->body_kept += n;
-		keep = bytes_from(keep, n);
+		keep = bytes_of(keep.p + n, keep.n - n);
 		if (n == room)
 			call_body_part_send(cs, c, false);
 	}
@@ -97,7 +97,7 @@ void call_body_add(struct calls *cs, struct call *c, enum dir dir, const struct 
 		m->body_closed = true;
 	}
 	m->body_bytes += p->missing + p->body.n;
-	if (p->body.n && !m->count_only && c->sampled)
+	if (p->body.p && p->body.n && !m->count_only && c->sampled)
 		body_keep(
 			cs, c, dir,
 			bytes_head(p->body, call_message_room(c, dir, p->body.n, cs->limits.body)));

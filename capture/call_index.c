@@ -13,7 +13,11 @@ static struct call_slot *slot_of(struct list *it)
 
 static struct list *bucket_of(const struct call_index *x, uint64_t corr)
 {
-	return &x->buckets[hash_bytes(x->key, bytes_of(&corr, sizeof(corr))) & (x->n_buckets - 1)];
+	struct list *b =
+		&x->buckets[hash_bytes(x->key, bytes_of(&corr, sizeof(corr))) & (x->n_buckets - 1)];
+	if (!b->prev) /* never used */
+		list_init(b);
+	return b;
 }
 
 struct list *call_index_bucket(const struct call_index *x, uint64_t corr)
@@ -27,16 +31,17 @@ static int grow(struct call_index *x)
 	uint32_t n_old = x->n_buckets;
 	struct list *old = x->buckets;
 	uint32_t n = n_old ? 2 * n_old : BUCKETS_FIRST;
-	struct list *buckets = malloc(n * sizeof(*buckets));
+	struct list *buckets = calloc(n, sizeof(*buckets));
 	if (!buckets)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < n; i++)
-		list_init(&buckets[i]);
 	x->buckets = buckets;
 	x->n_buckets = n;
-	for (uint32_t i = 0; i < n_old; i++)
+	for (uint32_t i = 0; i < n_old; i++) {
+		if (!old[i].prev)
+			continue;
 		list_for_each_safe (it, next, &old[i])
 			list_move_tail(bucket_of(x, slot_of(it)->corr), it);
+	}
 	free(old);
 	return 0;
 }
@@ -80,13 +85,16 @@ void call_index_dig(struct call_index *x, struct call_slot *grave)
 
 void call_index_fini(struct call_index *x)
 {
-	for (uint32_t i = 0; i < x->n_buckets; i++)
+	for (uint32_t i = 0; i < x->n_buckets; i++) {
+		if (!x->buckets[i].prev)
+			continue;
 		list_for_each_safe (it, next, &x->buckets[i]) {
 			struct call_slot *s = slot_of(it);
 			list_del(it);
 			if (s->grave)
 				free(s);
 		}
+	}
 	free(x->buckets);
 	*x = (struct call_index) {0};
 }

@@ -225,6 +225,7 @@ static bool verdict_take(struct conns *cs, struct conn *c, struct prober_verdict
 		c->reversed = !c->reversed;
 		free(c->processes); /* looked up again, the right way round */
 		c->processes = NULL;
+		c->processes_known = false;
 		if (cs->flows)
 			flow_reverse(cs->flows, c->flow);
 	}
@@ -373,6 +374,10 @@ static void dir_finish(struct conns *cs, struct conn *c, enum dir dir)
 	struct conn_input none = {.ts_ns = c->flow->last_ns};
 	if (d->mode == CONN_ENDED || c->dead)
 		return;
+	if (c->ops && c->ops->last && d->mode == CONN_RUN && d->gather.n) {
+		c->ops->last(c->state, dir);
+		conn_pull(cs, c, dir, &none);
+	}
 	while (c->ops && d->mode == CONN_RUN) {
 		struct piece p = {.dir = dir};
 		c->ops->end(c->state, dir, d->how, &p);
@@ -391,6 +396,10 @@ static void dir_finish(struct conns *cs, struct conn *c, enum dir dir)
 	conn_gather_drop(cs, d, d->gather.n,
 			 late ? CONN_EXIT_SKIPPED_ATTACH : CONN_EXIT_PARTIAL_AT_CLOSE);
 	d->mode = CONN_ENDED;
+	if (dir == DIR_RESPONSE && d->how == END_FIN && c->ops &&
+	    c->queue.pairing != PAIRING_TUNNEL)
+		call_close(cs->cfg.calls, &c->queue,
+			   END_FIN); /* the server will answer nothing more */
 	if (c->d[other(dir)].mode == CONN_SWITCHED) {
 		conn_switch(cs, c);
 		conn_pump(cs, c, other(dir), &none);
@@ -475,7 +484,7 @@ static void on_data(void *ctx, struct flow *f, enum dir dir, const struct stream
 			run->data.n;
 		return;
 	}
-	if (!c->processes && cs->cfg.opened)
+	if (!c->processes_known && cs->cfg.opened)
 		cs->cfg.opened(cs->cfg.ctx, c);
 	call_queue_seen(&c->queue, run->ts_ns);
 	if (run->flags & STREAM_CONFLICT)

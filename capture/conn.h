@@ -63,6 +63,7 @@ struct conn {
 		*attributes; /* that all its calls carry (a PROXY preamble); one block, owned */
 	size_t n_attributes;
 	struct conn_names *names; /* made once by the recorder; one block, owned */
+	bool processes_known; /* both were found, or never will be */
 	char *processes; /* "client\0server\0", owned */
 };
 

@@ -78,7 +78,8 @@ static bool is_waiting(const struct flow_node *n)
 	return flow_order_hole(n, 0, &h) || flow_order_hole(n, 1, &h);
 }
 
-/* Keeps the list of flows with holes; a flow that made progress has a young hole. True: the flow is over. */
+/* Keeps the list of flows with holes; a flow that made progress has a young hole. True: the flow
+ * is over. */
 static bool settle_lists(struct flow_table *t, struct flow_node *n, bool progress)
 {
 	if (n->stream[0].ended && (n->stream[1].ended || n->self)) {
@@ -267,7 +268,8 @@ static struct flow_node *open_flow(struct flow_table *t, const struct flow_found
 	return n;
 }
 
-/* A packet of a flow that has ended. True: it is an after-effect of it; else the flow is forgotten. */
+/* A packet of a flow that has ended. True: it is an after-effect of it; else the flow is
+ * forgotten. */
 static bool take_closed(struct flow_table *t, struct flow_node *n, enum dir dir,
 			const struct packet *p)
 {
@@ -284,7 +286,8 @@ static bool take_closed(struct flow_table *t, struct flow_node *n, enum dir dir,
 	return false;
 }
 
-/* RFC 5961 section 3.2, but for what we may have missed: next to what was seen, and its ACK no nonsense. */
+/* RFC 5961 section 3.2, but for what we may have missed: next to what was seen, and its ACK no
+ * nonsense. */
 static bool rst_is_valid(const struct flow_node *n, unsigned side, const struct packet *p)
 {
 	const struct stream *own = &n->stream[side], *peer = &n->stream[!side];
@@ -344,8 +347,9 @@ static void take_fin(struct flow_table *t, struct stream *s, int64_t off)
 }
 
 /*
- * Far from where the stream is: not of this window. But when segments go on there one after the other, the
- * stream has moved while nothing was captured (muted, or gigabytes lost). False: out of window.
+ * Far from where the stream is: not of this window. But when segments go on there one after the
+ * other, the stream has moved while nothing was captured (muted, or gigabytes lost). False: out
+ * of window.
  */
 static bool take_far(struct flow_table *t, struct flow_node *n, unsigned side,
 		     const struct packet *p, uint32_t seq)
@@ -429,7 +433,8 @@ static enum flow_exit take_packet(struct flow_table *t, struct flow_node *n, enu
 	return p->len ? FLOW_EXIT_DATA : FLOW_EXIT_CONTROL;
 }
 
-/* No receiver takes a segment without ACK, or one that both opens and closes (RFC 9293 section 3.10.7). */
+/* No receiver takes a segment without ACK, or one that both opens and closes (RFC 9293 section
+ * 3.10.7). */
 static bool is_bad(const struct packet *p)
 {
 	if (p->flags & TCP_SYN)
@@ -505,8 +510,11 @@ void flow_end(struct flow_table *t, struct flow *f, enum flow_end how)
 
 void flow_end_all(struct flow_table *t, enum flow_end how)
 {
-	while (!list_empty(&t->open))
-		finish(t, list_entry(t->open.next, struct flow_node, lru), how);
+	while (!list_empty(&t->open)) {
+		struct flow_node *n = list_entry(t->open.next, struct flow_node, lru);
+		finish(t, n,
+		       n->rst ? FLOW_RST : how); /* a reset that only waited for a hole to age */
+	}
 }
 
 void flow_reverse(struct flow_table *t, struct flow *f)

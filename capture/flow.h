@@ -3,13 +3,13 @@
  * Flows: which connection and which direction a packet belongs to, and its 64-bit stream offset.
  * The table is bounded; the least recently used flow leaves first (counted).
  *
- * Key (docs/design.md, "The probe"): scope, client address and port as in the packet. Several flows
- * may share a key; a flow also holds the server's ports as seen in packets and sockets, and a packet
- * belongs to the flow with which it shares one; failing that (a filter on lo has no socket), to the
- * only flow of that client that still lacks this direction.
+ * Key (docs/design.md, "The probe"): scope, client address and port as in the packet. Several
+ * flows may share a key; a flow also holds the server's ports as seen in packets and sockets, and
+ * a packet belongs to the flow with which it shares one; failing that (a filter on lo has no
+ * socket), to the only flow of that client that still lacks this direction.
  *
- * The server is, in order: the receiver of the SYN; the side with a listening socket (cfg.listens);
- * the side whose port was chosen; the lower port.
+ * The server is, in order: the receiver of the SYN; the side with a listening socket
+ * (cfg.listens); the side whose port was chosen; the lower port.
  */
 #pragma once
 #include <stdbool.h>
@@ -43,11 +43,13 @@ struct flow_callbacks {
 	/* The first run comes next: a flow without a byte is never told. */
 	void (*open)(void *ctx, struct flow *f);
 	/*
-	 * In-order bytes of one direction. data is borrowed until it returns. `missing` > 0: so many bytes
-	 * at this place were never captured (data empty then): a gap, never spliced over. flags: STREAM_*.
+	 * In-order bytes of one direction. data is borrowed until it returns. `missing` > 0: so
+	 * many bytes at this place were never captured (data empty then): a gap, never spliced
+	 * over. flags: STREAM_*.
 	 */
 	void (*data)(void *ctx, struct flow *f, enum dir dir, const struct stream_run *run);
-	/* This direction ended (FIN in order) or the whole flow did (how); no data of it comes after. */
+	/* This direction ended (FIN in order) or the whole flow did (how); no data of it comes
+	 * after. */
 	void (*half_close)(void *ctx, struct flow *f, enum dir dir);
 	void (*close)(void *ctx, struct flow *f, enum flow_end how);
 };
@@ -56,7 +58,8 @@ struct flow_cfg {
 	size_t max_flows; /* 65,536 */
 	size_t max_pending_flow; /* out-of-order bytes: 1 MiB a flow */
 	size_t max_pending_all; /* 16 MiB in all */
-	/* A hole is a loss when the rings were read empty twice after it was noted and it is this old: */
+	/* A hole is a loss when the rings were read empty twice after it was noted and it is this
+	 * old: */
 	uint64_t hole_ns; /* the peer acknowledged beyond it: 50 ms */
 	uint64_t hole_max_ns; /* without an acknowledgement: 1 s */
 	const uint16_t *ports; /* chosen ports */
@@ -76,11 +79,12 @@ struct flow_table *flow_table_new(const struct flow_cfg *cfg); /* NULL: no memor
 /* Takes one packet; calls back for what became in order. */
 void flow_push(struct flow_table *t, const struct packet *p);
 
-/* Both rings were read empty (twice is what makes a hole a loss), at this time. Cheap when no flow has a hole. */
+/* Both rings were read empty (twice is what makes a hole a loss), at this time. Cheap when no
+ * flow has a hole. */
 void flow_settle(struct flow_table *t, uint64_t now_ns);
 
-/* Flows idle since before `idle_since_ns` that `alive` no longer knows end as FLOW_VANISHED; looks at
- * no more than `budget` of the oldest. */
+/* Flows idle since before `idle_since_ns` that `alive` no longer knows end as FLOW_VANISHED;
+ * looks at no more than `budget` of the oldest. */
 void flow_sweep(struct flow_table *t, uint64_t idle_since_ns,
 		bool (*alive)(void *ctx, const struct flow *f), void *ctx, unsigned budget);
 
@@ -88,24 +92,26 @@ void flow_sweep(struct flow_table *t, uint64_t idle_since_ns,
 void flow_end(struct flow_table *t, struct flow *f, enum flow_end how);
 void flow_end_all(struct flow_table *t, enum flow_end how);
 
-/* The flow's user asks to have client and server the other way round (a framer found out). Nothing happens
- * when the addresses of the two directions differ: the redirected side is the server. */
+/*
+ * The flow's user asks to have client and server the other way round (a framer found out).
+ * Nothing happens when the addresses of the two directions differ: the redirected side is the
+ * server.
+ */
 void flow_reverse(struct flow_table *t, struct flow *f);
 
 size_t flow_count(const struct flow_table *t); /* open ones */
 
 struct flow_totals {
 	uint64_t opened, late_joins, ended[FLOW_STOP + 1]; /* ended: by enum flow_end */
-	uint64_t
-		without_bytes; /* ended with a handshake and no byte: a sockmap redirect shows as many of these */
+	uint64_t without_bytes; /* a handshake and no byte: all of them with a sockmap redirect */
 	uint64_t conflicts; /* overlaps with other bytes */
 	uint64_t gaps; /* runs with missing bytes */
-	uint64_t
-		evicted_holes; /* holes declared early because a cap of pending bytes was reached */
+	uint64_t evicted_holes; /* declared early because a cap was reached */
 	size_t memory_bytes; /* flows and pending bytes, now */
 };
 struct flow_totals flow_totals(const struct flow_table *t);
 
-/* Three stages: `flow` in packets, `stream` in bytes, `gaps` in bytes that were sent and never seen. */
+/* Three stages: `flow` in packets, `stream` in bytes, `gaps` in bytes that were sent and never
+ * seen. */
 size_t flow_ledger(const struct flow_table *t, struct ledger_stage *out, size_t max);
 void flow_table_free(struct flow_table *t); /* no callbacks */

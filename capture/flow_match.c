@@ -123,9 +123,9 @@ static bool is_chosen(const struct flow_table *t, uint16_t port)
 static bool listens(const struct flow_table *t, const struct packet *p, const struct view *v)
 {
 	return t->cfg.listens &&
-	       (t->cfg.listens(t->cfg.ctx, p->scope, v->server, v->server_port) ||
+	       (t->cfg.listens(t->cfg.listens_ctx, p->scope, v->server, v->server_port) ||
 		(v->socket_port && v->socket_port != v->server_port &&
-		 t->cfg.listens(t->cfg.ctx, p->scope, v->server, v->socket_port)));
+		 t->cfg.listens(t->cfg.listens_ctx, p->scope, v->server, v->socket_port)));
 }
 
 /* The direction of a packet that begins a flow. */

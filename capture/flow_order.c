@@ -56,7 +56,7 @@ static void run_data(struct flow_table *t, struct flow_node *n, unsigned side,
 	run_out(t, n, side, &run);
 }
 
-/* The out-of-band byte of this segment is left out, as the reader does not find it in its stream. */
+/* The out-of-band byte is left out: its reader does not find it in the stream. */
 static void run_urgent(struct flow_table *t, struct flow_node *n, unsigned side,
 		       const struct stream_segment *g)
 {
@@ -97,7 +97,8 @@ static void deliver(struct flow_table *t, struct flow_node *n, unsigned side,
 	}
 }
 
-/* Offset up to which this direction must be done before a packet with this acknowledgement; 0: nothing */
+/* Offset up to which this direction must be done before a packet with this acknowledgement; 0:
+ * nothing */
 static uint64_t waits_for(const struct flow_node *n, unsigned side, uint64_t ack_off)
 {
 	const struct stream *o = &n->stream[!side];
@@ -108,7 +109,8 @@ static uint64_t waits_for(const struct flow_node *n, unsigned side, uint64_t ack
 	return ack_off > o->next ? ack_off : 0;
 }
 
-/* Must this wait for the other direction? A direction that is not captured is declared lost up to there. */
+/* Must this wait for the other direction? A direction that is not captured is declared lost up to
+ * there. */
 static bool is_held(struct flow_table *t, struct flow_node *n, unsigned side, uint64_t ack_off)
 {
 	uint64_t want = waits_for(n, side, ack_off);

@@ -3,10 +3,12 @@
 #pragma once
 #include "capture/flow_table.h"
 
-/* What an acknowledgement may be ahead of what was seen: further is garbage and is not waited for. */
+/* What an acknowledgement may be ahead of what was seen: further is garbage and is not waited
+ * for. */
 enum { FLOW_ACK_AHEAD = 64 << 20, FLOW_ACK_AHEAD_UNSEEN = 1 << 30 };
 
-/* Offset of the peer of `side` that this packet acknowledges; plausible ones are noted as evidence. */
+/* Offset of the peer of `side` that this packet acknowledges; plausible ones are noted as
+ * evidence. */
 uint64_t flow_order_ack(struct flow_node *n, unsigned side, const struct packet *p);
 
 /* A trimmed segment: handed on, or kept until its turn. */

@@ -29,8 +29,8 @@ enum flow_gap {
 };
 
 /*
- * One flow. Its two streams have fixed sides: side 0 is the client as it was taken at first; flow_reverse() turns
- * the meaning round, not the data, so that it may be called from a callback.
+ * One flow. Its two streams have fixed sides: side 0 is the client as it was taken at first;
+ * flow_reverse() turns the meaning round, not the data, so that it may be called from a callback.
  */
 struct flow_node {
 	struct flow f;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -74,6 +75,8 @@ int loader_explain(char *out, size_t out_n, const char *step, int error, bool so
 		hint = "a seccomp filter or lockdown forbids bpf(): allow it";
 		if (missing(caps, sizeof(caps), socket))
 			hint = caps;
+		else if (error == EACCES) /* the verifier's; the others answer EPERM */
+			hint = "the verifier of this kernel refuses the probe: report it, and use --attach pcap";
 		else if (release && release < 5011)
 			hint = "before Linux 5.11 the rings count as locked memory: raise RLIMIT_MEMLOCK (ulimit -l) "
 			       "or add CAP_SYS_RESOURCE";
@@ -162,8 +165,6 @@ static void configure(struct loader *l, struct probe *k, const struct loader_cfg
 		.two_hooks = cfg->two_hooks,
 		.own_elsewhere = cfg->own_elsewhere,
 	};
-	for (size_t i = 0; i < a->n_ports; i++)
-		k->rodata->chosen_ports[a->ports[i] >> 5] |= 1u << (a->ports[i] & 31);
 	bpf_map__set_max_entries(k->maps.hot, (uint32_t)l->hot_bytes);
 	bpf_map__set_max_entries(k->maps.overflow, (uint32_t)l->overflow_bytes);
 	if (!cfg->two_hooks)
@@ -204,6 +205,47 @@ static void log_line_of(const char *log, char *out, size_t out_n)
 	snprintf(out, out_n, "%.*s", (int)(end - start), start);
 }
 
+static void *map_array(const struct bpf_map *m, size_t n)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(m), 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap_array(void *p, size_t n)
+{
+	if (p)
+		munmap(p, n);
+}
+
+enum {
+	COUNTERS_BYTES = PROBE_SLOTS * sizeof(struct probe_counters),
+	PORTS_BYTES = PORT_WORDS * sizeof(uint64_t),
+	VERDICTS_BYTES = VERDICT_SLOTS * sizeof(uint64_t),
+};
+
+static int map_arrays(struct loader *l, const struct probe *k, const struct attach_cfg *a)
+{
+	uint64_t *chosen = map_array(k->maps.chosen_ports, PORTS_BYTES);
+
+	l->counters = map_array(k->maps.counters, COUNTERS_BYTES);
+	l->own_ports = map_array(k->maps.own_ports, PORTS_BYTES);
+	l->verdicts = map_array(k->maps.verdicts, VERDICTS_BYTES);
+	for (size_t i = 0; chosen && i < a->n_ports; i++)
+		chosen[a->ports[i] >> 6] |= 1ull << (a->ports[i] & 63);
+	unmap_array(chosen, PORTS_BYTES);
+	return chosen && l->counters && l->own_ports && l->verdicts ? 0 : -ENOMEM;
+}
+
+static void unmap_arrays(struct loader *l)
+{
+	unmap_array(l->counters, COUNTERS_BYTES);
+	unmap_array(l->own_ports, PORTS_BYTES);
+	unmap_array(l->verdicts, VERDICTS_BYTES);
+	l->counters = NULL;
+	l->own_ports = l->verdicts = NULL;
+}
+
 static int try_load(struct loader *l, const struct loader_cfg *cfg, char *log)
 {
 	struct probe *k = probe__open();
@@ -213,16 +255,16 @@ static int try_load(struct loader *l, const struct loader_cfg *cfg, char *log)
 	configure(l, k, cfg);
 	choose(l, k, cfg, log);
 	int err = probe__load(k);
+	if (!err)
+		err = map_arrays(l, k, cfg->attach);
 	if (err) {
+		unmap_arrays(l);
 		probe__destroy(k);
 		l->egress = l->ingress = l->filter = NULL;
 		return err;
 	}
 	l->skel = k;
-	l->counters = k->bss->counters;
 	l->control = &k->bss->control;
-	l->own_ports = k->bss->own_ports;
-	l->verdicts = k->bss->verdicts;
 	l->hot_fd = bpf_map__fd(k->maps.hot);
 	l->overflow_fd = bpf_map__fd(k->maps.overflow);
 	return 0;
@@ -265,6 +307,7 @@ int loader_open(struct loader *l, const struct loader_cfg *cfg, char *err, size_
 
 void loader_close(struct loader *l)
 {
+	unmap_arrays(l);
 	probe__destroy(l->skel);
 	*l = (struct loader) {0};
 }

@@ -30,10 +30,10 @@ struct loader_cfg {
 struct loader {
 	struct probe *skel;
 	struct bpf_program *egress, *ingress, *filter; /* NULL: not loaded */
-	/* Mapped global data of the probe: valid until loader_close() */
+	/* Mapped memory of the probe: valid until loader_close() */
 	struct probe_counters *counters;
 	struct probe_control *control;
-	uint32_t *own_ports, *verdicts;
+	uint64_t *own_ports, *verdicts;
 	int hot_fd, overflow_fd;
 	size_t hot_bytes, overflow_bytes;
 	uint64_t own_netns; /* cookie; 0: not known */

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-/* Link types by their number in files (tcpdump.org/linktypes.html) and, for raw IP, on BSDs and Linux */
+/* Link types by their number in files (tcpdump.org/linktypes.html) and, for raw IP, on BSDs and
+ * Linux */
 enum {
 	LINK_NULL = 0,
 	LINK_EN10MB = 1,
@@ -36,7 +37,8 @@ enum {
 };
 enum { EXT_HEADERS_MAX = 8, VLAN_TAGS_MAX = 4, OPTION_JUMBO = 0xc2 };
 
-/* A frame being read: what was captured, and how many bytes the wire still had from the cursor on. */
+/* A frame being read: what was captured, and how many bytes the wire still had from the cursor
+ * on. */
 struct frame {
 	struct cursor c;
 	uint64_t wire;
@@ -86,7 +88,7 @@ static enum packet_result type_of_link(int dlt, struct frame *f, uint16_t *type)
 		h = frame_take(f, 20);
 		*type = h.p ? be16(h.p) : 0;
 		break;
-	case LINK_NULL: /* address family in the byte order of the host that wrote: the IP version says as much */
+	case LINK_NULL: /* the family is in the writer's byte order: the IP version says as much */
 	case LINK_LOOP:
 		h = frame_take(f, 4);
 		return h.p ? type_by_version(f, type) : PACKET_MALFORMED;

@@ -2,6 +2,7 @@
 #include "capture/pipeline.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,14 +20,19 @@
 #include "capture/sandbox.h"
 
 enum {
-	DRAIN_BUDGET = 4096,	/* packets between two looks at timers and signals */
-	AWAKE_MS = 1,		/* rings are polled this often ... */
-	AWAKE_NS = 20000000,	/* ... until they were empty for so long; then the probe wakes the loop */
+	DRAIN_BUDGET = 4096, /* packets between two looks at timers and signals */
+	AWAKE_MS = 4, /* rings are polled this often, more often when much came ... */
+	BATCH_SMALL =
+		256
+		<< 10, /* bytes at one poll: 4 ms until the next, 2 ms up to four times as many, else 1 */
+	AWAKE_NS =
+		20000000, /* ... until they were empty for so long; then the probe wakes the loop */
 	TICK_NS = 1000000000,
 	SETTLE_NS = 100000000,
 	SWEEP_NS = 10 * 1000000000ull / 1000000000, /* seconds between sweeps of idle flows */
-	DRAIN_NS = 5,		/* seconds that the rings get at the end */
+	DRAIN_NS = 5, /* seconds that the rings get at the end */
 	SINK_DRAIN_MS = 15000,
+	KEPT_BYTES = 8 << 20, /* free memory that stays with the process */
 };
 
 uint64_t pipeline_clock(int id)
@@ -44,13 +50,16 @@ static uint64_t pipeline_now(const struct pipeline *p)
 
 static int64_t clock_offset(const struct pipeline *p)
 {
-	return p->from_file ? 0 : (int64_t)(pipeline_clock(CLOCK_REALTIME) - pipeline_clock(CLOCK_MONOTONIC));
+	return p->from_file ? 0
+			    : (int64_t)(pipeline_clock(CLOCK_REALTIME) -
+					pipeline_clock(CLOCK_MONOTONIC));
 }
 
 void pipeline_packet(void *ctx, const struct packet *pkt)
 {
 	struct pipeline *p = ctx;
 	p->packets++;
+	p->batch_bytes += pkt->data.n;
 	if (pkt->ts_ns > p->last_ns)
 		p->last_ns = pkt->ts_ns;
 	flow_push(p->flows, pkt);
@@ -97,8 +106,9 @@ static void on_conn(void *ctx, struct conn *c)
 	uint64_t now = pipeline_now(p);
 	int a = socks_owner(p->socks, &client, false, now, text[0], sizeof(text[0]));
 	int b = socks_owner(p->socks, &server, true, now, text[1], sizeof(text[1]));
-	if (a == -EAGAIN || b == -EAGAIN)
-		return; /* asked again with the next bytes */
+	c->processes_known =
+		a != -EAGAIN && b != -EAGAIN && b != 1; /* else asked again with the next bytes */
+	free(c->processes);
 	size_t n0 = strlen(text[0]) + 1, n1 = strlen(text[1]) + 1;
 	c->processes = malloc(n0 + n1);
 	if (c->processes) {
@@ -137,13 +147,15 @@ static struct record_capture capture_of(struct pipeline *p, const char *attach)
 {
 	gethostname(p->host, sizeof(p->host) - 1);
 	const struct settings *s = p->s;
-	return (struct record_capture){.instance = p->instance, .version = p->cfg.version,
-				       .attach = attach, .host = p->host,
-				       .pod = env(s->pod, "POD_NAME"),
-				       .namespace_ = env(s->namespace_, "POD_NAMESPACE"),
-				       .container = env(s->container, "CONTAINER_NAME"),
-				       .service_name = env(s->service_name, "SERVICE_NAME"),
-				       .config_hash = s->config_hash};
+	return (struct record_capture) {.instance = p->instance,
+					.version = p->cfg.version,
+					.attach = attach,
+					.host = p->host,
+					.pod = env(s->pod, "POD_NAME"),
+					.namespace_ = env(s->namespace_, "POD_NAMESPACE"),
+					.container = env(s->container, "CONTAINER_NAME"),
+					.service_name = env(s->service_name, "SERVICE_NAME"),
+					.config_hash = s->config_hash};
 }
 
 struct sink_opening {
@@ -162,14 +174,21 @@ static void sink_opening(void *ctx)
 
 static int open_sink(struct pipeline *p, char *err, size_t err_n)
 {
-	struct sink_cfg cfg = {.instance = p->instance, .verbose = p->s->verbose,
-			       .bodies = p->s->bodies, .report = recorder_report,
-			       .own_port = on_own_port, .own_port_ctx = p};
-	struct recorder_cfg rc = {.sample = p->s->sample, .seed = hash_bytes(hash_key_of(1), bytes_of(p->instance, 16)),
+	struct sink_cfg cfg = {.instance = p->instance,
+			       .verbose = p->s->verbose,
+			       .bodies = p->s->bodies,
+			       .report = recorder_report,
+			       .own_port = on_own_port,
+			       .own_port_ctx = p};
+	struct recorder_cfg rc = {.sample = p->s->sample,
+				  .connections = p->s->connections,
+				  .seed = hash_bytes(hash_key_of(1), bytes_of(p->instance, 16)),
 				  .clock_offset_ns = clock_offset(p),
 				  .capture = capture_of(p, p->from_file ? "pcap" : ""),
-				  .limit_calls = p->s->limit_calls, .limit_bytes = p->s->limit_bytes,
-				  .full = on_full, .ctx = p};
+				  .limit_calls = p->s->limit_calls,
+				  .limit_bytes = p->s->limit_bytes,
+				  .full = on_full,
+				  .ctx = p};
 	p->recorder = recorder_new(&rc);
 	if (!p->recorder)
 		return -ENOMEM;
@@ -188,21 +207,32 @@ static int open_sink(struct pipeline *p, char *err, size_t err_n)
 static int open_stages(struct pipeline *p)
 {
 	const struct settings *s = p->s;
-	struct call_limits limits = {.body = s->body_limit, .open_bodies = s->open_bodies_bytes,
-				     .pending = 65536, .timeout_ns = s->call_timeout_ns,
+	struct call_limits limits = {.body = s->body_limit,
+				     .open_bodies = s->open_bodies_bytes,
+				     .pending = 65536,
+				     .timeout_ns = s->call_timeout_ns,
 				     .redact = s->redact};
+	if (getrandom(&limits.seed, sizeof(limits.seed), 0) < 0)
+		limits.seed = p->start_ns;
 	struct call_sink to = recorder_calls(p->recorder);
 	p->calls = calls_new(&limits, &to);
 	struct conns_cfg cc = {.calls = p->calls,
 			       .framer = {s->header_bytes, s->header_count},
-			       .gather_max = 1 << 20, .opened = on_conn, .ctx = p};
+			       .gather_max = 1 << 20,
+			       .opened = on_conn,
+			       .ctx = p};
 	p->conns = conns_new(&cc);
 	struct flow_cfg fc = {.max_flows = s->max_connections,
 			      .max_pending_flow = s->pending_connection_bytes,
-			      .max_pending_all = s->pending_bytes, .hole_ns = 50000000,
-			      .hole_max_ns = 1000000000, .ports = s->ports, .n_ports = s->n_ports,
-			      .from_file = p->from_file, .listens = on_listens,
-			      .on = conns_callbacks(), .ctx = p->conns};
+			      .max_pending_all = s->pending_bytes,
+			      .hole_ns = 50000000,
+			      .hole_max_ns = 1000000000,
+			      .ports = s->ports,
+			      .n_ports = s->n_ports,
+			      .from_file = p->from_file,
+			      .listens = on_listens,
+			      .on = conns_callbacks(),
+			      .ctx = p->conns};
 	if (getrandom(&fc.seed, sizeof(fc.seed), 0) < 0)
 		fc.seed = p->start_ns;
 	fc.listens_ctx = p;
@@ -213,15 +243,30 @@ static int open_stages(struct pipeline *p)
 	return 0;
 }
 
+/*
+ * Records come and go by the thousand each millisecond: given back to the kernel in between, their pages cost more
+ * (faults, clearing, accounting) than all the parsing.
+ */
+static void keep_memory(void)
+{
+	mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+	mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
+	mallopt(M_TOP_PAD, KEPT_BYTES / 16);
+}
+
+/* Before any thread is started, so that none of them takes a signal in our place. */
+static void block_signals(struct pipeline *p)
+{
+	sigemptyset(&p->set);
+	sigaddset(&p->set, SIGINT);
+	sigaddset(&p->set, SIGTERM);
+	signal(SIGPIPE, SIG_IGN);
+	sigprocmask(SIG_BLOCK, &p->set, NULL);
+}
+
 static int open_loop(struct pipeline *p)
 {
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	signal(SIGPIPE, SIG_IGN);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	p->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	p->signals = signalfd(-1, &p->set, SFD_CLOEXEC | SFD_NONBLOCK);
 	p->ep = epoll_create1(EPOLL_CLOEXEC);
 	p->ep_sleep = epoll_create1(EPOLL_CLOEXEC);
 	if (p->signals < 0 || p->ep < 0 || p->ep_sleep < 0 || epoll_watch(p->ep, p->signals) < 0 ||
@@ -249,6 +294,8 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 	p->owner_budget = 200;
 	if (!p->from_file)
 		p->socks = socks_new();
+	block_signals(p);
+	keep_memory();
 	int r = open_sink(p, err, err_n);
 	if (r == 0 && ((r = open_stages(p)) < 0 || (r = open_loop(p)) < 0))
 		snprintf(err, err_n, "cannot start: %s", strerror(-r));
@@ -262,7 +309,8 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 static bool flow_alive(void *ctx, const struct flow *f)
 {
 	struct pipeline *p = ctx;
-	struct socks_tuple server = {.lport = f->server_port, .rport = f->client_port}, client = server;
+	struct socks_tuple server = {.lport = f->server_port, .rport = f->client_port},
+			   client = server;
 	memcpy(server.local, f->server_addr, 16);
 	memcpy(server.remote, f->client_addr, 16);
 	client.lport = f->client_port;
@@ -279,7 +327,8 @@ static void reattach(struct pipeline *p)
 		return;
 	if (p->attach && p->ops->check) {
 		log_warn("%s: what it was attached to is gone", p->ops->name);
-		for (int i = 0; i < 64 && p->ops->drain(p->attach, DRAIN_BUDGET) == ATTACH_MORE; i++)
+		for (int i = 0; i < 64 && p->ops->drain(p->attach, DRAIN_BUDGET) == ATTACH_MORE;
+		     i++)
 			;
 		pipeline_detach(p);
 		if (!p->s->reattach)
@@ -341,6 +390,14 @@ static void settle(struct pipeline *p, uint64_t now)
 	flow_settle(p->flows, pipeline_now(p));
 }
 
+/* A hot ring of 4 MiB lasts for a gigabyte a second at the longest of these. */
+static int poll_ms(struct pipeline *p)
+{
+	uint64_t batch = p->batch_bytes;
+	p->batch_bytes = 0;
+	return batch < BATCH_SMALL ? AWAKE_MS : batch < 4 * BATCH_SMALL ? AWAKE_MS / 2 : 1;
+}
+
 /* After an empty drain: waits a moment, or sleeps until the probe, a signal, the sink or a timer wakes it. */
 static void rest(struct pipeline *p, bool got, uint64_t now)
 {
@@ -349,9 +406,14 @@ static void rest(struct pipeline *p, bool got, uint64_t now)
 	settle(p, now);
 	int timer = ms_until(p->tick_ns + TICK_NS, now);
 	if (now - p->last_busy_ns < AWAKE_NS)
-		wait_events(p, p->ep, AWAKE_MS);
+		wait_events(p, p->ep, poll_ms(p));
 	else if (p->ops->sleep(p->attach))
 		wait_events(p, p->ep_sleep, timer < 50 ? timer : 50);
+}
+
+bool pipeline_sink_finished(const struct pipeline *p)
+{
+	return p->sink_ops->finished && p->sink_ops->finished(p->sink);
 }
 
 /* One turn. False: the attachment has come to its end. */
@@ -366,7 +428,7 @@ static bool turn(struct pipeline *p)
 	uint64_t now = pipeline_clock(CLOCK_MONOTONIC);
 	if (now - p->tick_ns >= TICK_NS)
 		tick(p, now);
-	if (recorder_totals(p->recorder).limit_reached)
+	if (recorder_totals(p->recorder).limit_reached || pipeline_sink_finished(p))
 		p->stop = true;
 	if (state == ATTACH_EOF)
 		return false;
@@ -376,7 +438,8 @@ static bool turn(struct pipeline *p)
 		return false;
 	}
 	if (state == ATTACH_MORE) {
-		if (now - p->settle_ns > SETTLE_NS) /* never empty under overload: holes age all the same */
+		if (now - p->settle_ns >
+		    SETTLE_NS) /* never empty under overload: holes age all the same */
 			settle(p, now);
 		wait_events(p, p->ep, 0);
 	} else if (p->attach)
@@ -408,8 +471,11 @@ int pipeline_run(struct pipeline *p)
 	flow_end_all(p->flows, FLOW_STOP);
 	if (p->sink_ops->drain(p->sink, SINK_DRAIN_MS) < 0)
 		p->failed = true;
+	if (pipeline_sink_finished(p)) /* `| head`: nobody reads on, and that is no failure */
+		return 0;
 	if (pipeline_write_ledger(p, true) < 0 || p->sink_ops->drain(p->sink, SINK_DRAIN_MS) < 0) {
-		log_error("the final ledger could not be written: what was recorded cannot be proved complete");
+		log_error(
+			"the final ledger could not be written: what was recorded cannot be proved complete");
 		p->failed = true;
 	}
 	return p->failed ? 1 : 0;
@@ -424,11 +490,15 @@ struct pipeline_status pipeline_status(const struct pipeline *p)
 {
 	struct ledger_stage framing;
 	conns_ledger(p->conns, &framing, 1);
-	return (struct pipeline_status){
-		.seen_packets = p->packets, .bytes = framing.in, .open_calls = calls_open(p->calls),
-		.flows = flow_count(p->flows), .attach = p->ops ? p->ops->name : "",
+	return (struct pipeline_status) {
+		.seen_packets = p->packets,
+		.bytes = framing.in,
+		.open_calls = calls_open(p->calls),
+		.flows = flow_count(p->flows),
+		.attach = p->ops ? p->ops->name : "",
 		.describe = p->attach ? p->ops->describe(p->attach) : "",
-		.sink_status = p->sink_ops->status(p->sink), .attach_ops = p->attach ? p->ops : NULL,
+		.sink_status = p->sink_ops->status(p->sink),
+		.attach_ops = p->attach ? p->ops : NULL,
 		.totals = recorder_totals(p->recorder),
 		.seconds = (double)(pipeline_clock(CLOCK_MONOTONIC) - p->start_ns) / 1e9};
 }
@@ -454,7 +524,7 @@ void pipeline_free(struct pipeline *p)
 	calls_free(p->calls);
 	recorder_free(p->recorder);
 	socks_free(p->socks);
-	for (int *fd = (int[]){p->ep, p->ep_sleep, p->signals, -2}; *fd != -2; fd++)
+	for (int *fd = (int[]) {p->ep, p->ep_sleep, p->signals, -2}; *fd != -2; fd++)
 		if (*fd >= 0)
 			close(*fd);
 	free(p);

@@ -43,12 +43,14 @@ int pipeline_idle(struct pipeline *p, int ms);
 /* Runs until a signal (SIGINT, SIGTERM), a limit, the end of the file, or pipeline_stop(). Then detaches,
  * drains, ends what is open, waits for the sink, writes the final ledger. 0; 1 when something of that failed. */
 int pipeline_run(struct pipeline *p);
+/* Nobody reads the sink any more (a closed stdout). */
+bool pipeline_sink_finished(const struct pipeline *p);
 void pipeline_stop(struct pipeline *p);
 void pipeline_free(struct pipeline *p);
 
 struct pipeline_status {
-	uint64_t seen_packets;	/* handed over by the attachment */
-	uint64_t bytes;		/* payload in order */
+	uint64_t seen_packets; /* handed over by the attachment */
+	uint64_t bytes; /* payload in order */
 	uint64_t open_calls, flows;
 	const char *attach, *describe, *sink_status;
 	const struct attach_ops *attach_ops;

@@ -9,17 +9,23 @@
 #include "base/log.h"
 #include "capture/pipeline_state.h"
 
-static const struct attach_ops *const attach_order[] = {&attach_cgroup, &attach_socket, &attach_pcap};
+static const struct attach_ops *const attach_order[] = {&attach_cgroup, &attach_socket,
+							&attach_pcap};
 enum { ATTACH_N = sizeof(attach_order) / sizeof(attach_order[0]) };
 
 static struct attach_cfg attach_cfg_of(struct pipeline *p, const char *spec)
 {
 	const struct settings *s = p->s;
-	struct attach_cfg cfg = {.spec = spec, .read_file = s->read_file, .ports = s->ports,
-				 .n_ports = s->n_ports, .any_interface = s->any_interface,
+	struct attach_cfg cfg = {.spec = spec,
+				 .read_file = s->read_file,
+				 .ports = s->ports,
+				 .n_ports = s->n_ports,
+				 .any_interface = s->any_interface,
 				 .keep_below = (uint64_t)(s->connections * 4294967296.0),
-				 .head_bytes = 1024, .hot_bytes = s->hot_ring_bytes,
-				 .overflow_bytes = s->overflow_ring_bytes, .on_packet = pipeline_packet,
+				 .head_bytes = 1024,
+				 .hot_bytes = s->hot_ring_bytes,
+				 .overflow_bytes = s->overflow_ring_bytes,
+				 .on_packet = pipeline_packet,
 				 .ctx = p};
 	cfg.hash_seed = (uint32_t)hash_bytes(hash_key_of(2), bytes_of(p->instance, 16));
 	return cfg;
@@ -32,8 +38,8 @@ static void own_ports_tell(struct pipeline *p)
 			p->ops->own_port(p->attach, (uint16_t)port, true);
 }
 
-static int attach_open(struct pipeline *p, const struct attach_ops *ops, const char *spec, char *why,
-		       size_t why_n)
+static int attach_open(struct pipeline *p, const struct attach_ops *ops, const char *spec,
+		       char *why, size_t why_n)
 {
 	struct attach_cfg cfg = attach_cfg_of(p, spec);
 	int r = ops->probe(&cfg, why, why_n);
@@ -75,12 +81,13 @@ int pipeline_attach(struct pipeline *p, const struct attach_ops *after, char *er
 			continue;
 		const char *spec = !any && want[len] == ':' ? want + len + 1 : NULL;
 		if (attach_open(p, ops, spec, why, sizeof(why)) == 0) {
-			if (n && any)
-				log_info("passed over: %s", err);
+			for (char *rest = err, *line; any && (line = strsep(&rest, "\n"));)
+				if (*line)
+					log_info("passed over: %s", line);
 			return 0;
 		}
-		n += (size_t)snprintf(err + n, n < err_n ? err_n - n : 0, "%s%s: %s", n ? "\n" : "", ops->name,
-				      why);
+		n += (size_t)snprintf(err + n, n < err_n ? err_n - n : 0, "%s%s: %s", n ? "\n" : "",
+				      ops->name, why);
 		if (n >= err_n)
 			n = err_n - 1;
 	}

@@ -53,8 +53,8 @@ size_t pipeline_ledger(const struct pipeline *p, struct ledger_stage *out, size_
 	return n;
 }
 
-static void gap_names(const struct pipeline *p, struct record_ledger *l, struct bytes *names, char *text,
-		      size_t each)
+static void gap_names(const struct pipeline *p, struct record_ledger *l, struct bytes *names,
+		      char *text, size_t each)
 {
 	const uint64_t *numbers;
 	size_t n;
@@ -80,13 +80,21 @@ int pipeline_write_ledger(struct pipeline *p, bool final)
 	if (stages && names && text) {
 		struct recorder_totals t = recorder_totals(p->recorder);
 		uint64_t now = pipeline_clock(CLOCK_REALTIME);
-		struct record_ledger l = {.instance = p->instance, .version = p->cfg.version,
+		struct record_ledger l = {.instance = p->instance,
+					  .version = p->cfg.version,
 					  .attach = p->ops ? p->ops->name : "",
-					  .start_unix_ns = p->ledger_unix_ns, .end_unix_ns = now,
-					  .final = final, .exact = p->ops && p->ops->exact,
-					  .stages = stages, .last_record_number = t.records,
-					  .lost = t.lost, .n_lost = t.n_lost, .rules = &t.rule, .n_rules = 1};
-		l.unprovable = p->sink_ops->ledger_provable && !p->sink_ops->ledger_provable(p->sink);
+					  .start_unix_ns = p->ledger_unix_ns,
+					  .end_unix_ns = now,
+					  .final = final,
+					  .exact = p->ops && p->ops->exact,
+					  .stages = stages,
+					  .last_record_number = t.records,
+					  .lost = t.lost,
+					  .n_lost = t.n_lost,
+					  .rules = &t.rule,
+					  .n_rules = 1};
+		l.unprovable =
+			p->sink_ops->ledger_provable && !p->sink_ops->ledger_provable(p->sink);
 		l.n_stages = pipeline_ledger(p, stages, PIPELINE_STAGES_MAX + 16);
 		gap_names(p, &l, names, text, EACH);
 		p->ledger_unix_ns = now;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state of a pipeline, shared by pipeline.c (wiring and loop), pipeline_attach.c and pipeline_ledger.c only. */
 #pragma once
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "capture/call.h"
@@ -27,11 +28,14 @@ struct pipeline {
 	struct recorder *recorder;
 	struct socks *socks;
 	_Atomic uint64_t own[PIPELINE_OWN_WORDS];
+	sigset_t set; /* that the loop takes through signals */
 	int ep, ep_sleep, signals; /* ep_sleep: ep and the attachment */
 	bool stop, failed, from_file;
-	uint64_t start_ns, start_unix_ns, last_ns, last_busy_ns, settle_ns, tick_ns, ledger_ns, ledger_unix_ns;
+	uint64_t start_ns, start_unix_ns, last_ns, last_busy_ns, settle_ns, tick_ns, ledger_ns,
+		ledger_unix_ns;
 	uint64_t packets, sweep_count;
-	uint64_t owner_budget;	/* process look-ups left in this second */
+	uint64_t batch_bytes; /* payload since the last poll */
+	uint64_t owner_budget; /* process look-ups left in this second */
 };
 
 uint64_t pipeline_clock(int clock_id); /* ns of CLOCK_MONOTONIC or CLOCK_REALTIME */

@@ -83,7 +83,8 @@ static void on_sample(void *ctx, struct call *c)
 	c->sampled = r->cfg.sample >= 1 ||
 		     hash_bytes(hash_key_of(r->cfg.seed), bytes_of(key, sizeof(key))) >> 1 <
 			     r->keep_below;
-	c->weight = r->cfg.sample > 0 ? 1 / r->cfg.sample : 0;
+	double share = r->cfg.sample * (r->cfg.connections > 0 ? r->cfg.connections : 1);
+	c->weight = share > 0 ? 1 / share : 0;
 	c->rule = r->cfg.sample >= 1 ? "all" : "sample";
 }
 

@@ -14,6 +14,7 @@
 #include "sink/sink.h"
 
 struct recorder_cfg {
+	double connections; /* share of the connections that the kernel keeps: part of the weight */
 	double sample; /* share of the calls */
 	uint64_t seed;
 	int64_t clock_offset_ns; /* packet time + this = unix time */

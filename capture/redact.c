@@ -70,24 +70,26 @@ static bool in_list(struct bytes name, const struct bytes *list, size_t n)
 
 #define IN_LIST(name, list) in_list(name, list, sizeof(list) / sizeof((list)[0]))
 
-/* First letters and lengths that a name of the lists can have: most headers are told by this alone. */
+enum { LISTED_MAX = 32 };
+
+/* Which first letters (a bit each) a listed name of each length has: most headers are told by this alone. */
+static uint32_t listed_starts[LISTED_MAX];
+
+static void list_starts(const struct bytes *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		listed_starts[list[i].n] |= 1u << (list[i].p[0] & 31);
+}
+
+static __attribute__((constructor)) void listed_init(void)
+{
+	list_starts(secret_names, sizeof(secret_names) / sizeof(secret_names[0]));
+	list_starts(url_names, sizeof(url_names) / sizeof(url_names[0]));
+}
+
 static bool may_be_listed(struct bytes name)
 {
-	if (name.n < 5 || name.n > 24)
-		return false;
-	switch (name.p[0] | 0x20) {
-	case 'a':
-	case 'c':
-	case 'd':
-	case 'g':
-	case 'p':
-	case 's':
-	case 'x':
-	case 'r':
-	case 'l':
-	case ':': return true;
-	default: return false;
-	}
+	return name.n < LISTED_MAX && name.n && listed_starts[name.n] >> (name.p[0] & 31) & 1;
 }
 
 bool redact_headers(struct header *headers, size_t n, struct arena *arena)
@@ -152,9 +154,10 @@ static struct bytes name_decode(struct bytes in, uint8_t *out, size_t out_n)
 		if (n == out_n)
 			return (struct bytes) {NULL, 0};
 		out[n] = in.p[i];
-		if (in.p[i] == '%' && i + 2 < in.n && hex(in.p[i + 1]) >= 0 &&
-		    hex(in.p[i + 2]) >= 0) {
-			out[n] = (uint8_t)(hex(in.p[i + 1]) << 4 | hex(in.p[i + 2]));
+		int high = i + 2 < in.n && in.p[i] == '%' ? hex(in.p[i + 1]) : -1;
+		int low = high >= 0 ? hex(in.p[i + 2]) : -1;
+		if (high >= 0 && low >= 0) {
+			out[n] = (uint8_t)(high << 4 | low);
 			i += 2;
 		}
 		n++;
@@ -199,8 +202,8 @@ static size_t put(uint8_t *out, size_t n, struct bytes b)
 bool redact_path(struct bytes *path, struct arena *arena)
 {
 	struct bytes in = *path;
-	if (in.n && in.p[0] == '/' && !memchr(in.p, '?', in.n) && !memchr(in.p, '#', in.n))
-		return false;
+	if (!in.n || (!memchr(in.p, '=', in.n) && !memchr(in.p, '@', in.n)))
+		return false; /* neither a parameter nor userinfo */
 	size_t query = find(in, 0, "?#") + 1, u0, u1, secrets = 0;
 	struct param p;
 	userinfo(in, &u0, &u1);

@@ -309,5 +309,10 @@ int socks_owner(struct socks *s, const struct socks_tuple *t, bool server, uint6
 		const struct listen *l = listener(s, t->local, t->lport, now_ns);
 		inode = l ? l->inode : 0;
 	}
-	return socks_owner_inode(s, inode, now_ns, out, out_n);
+	rc = socks_owner_inode(s, inode, now_ns, out, out_n);
+	const struct listen *l =
+		rc == -EAGAIN && server ? listener(s, t->local, t->lport, now_ns) : NULL;
+	if (l && l->inode != inode && socks_owner_inode(s, l->inode, now_ns, out, out_n) == 0)
+		return 1;
+	return rc;
 }

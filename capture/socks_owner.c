@@ -56,6 +56,7 @@ static int scan_start(struct owner *o, uint64_t now_ns)
 {
 	o->scanned = true;
 	o->started_ns = now_ns;
+	o->looked = 0;
 	o->proc = opendir("/proc");
 	return o->proc ? 0 : -errno;
 }
@@ -97,6 +98,7 @@ static void look_at(struct owner *o, const char *name, uint64_t now_ns)
 static void scan_on(struct owner *o, uint64_t now_ns)
 {
 	unsigned budget = OWNER_SLICE;
+	o->looked++;
 	bool hurt = false, more = true;
 
 	while (budget && more) {
@@ -141,7 +143,8 @@ int owner_find(struct owner *o, uint32_t inode, uint64_t now_ns, uint32_t *pid)
 	if (rc != -EAGAIN)
 		return rc;
 	if (!o->proc &&
-	    ((o->scanned && now_ns - o->started_ns < SECOND) || scan_start(o, now_ns) < 0))
+	    ((o->scanned && now_ns - o->started_ns < (o->looked > 1 ? SECOND : SECOND / 10)) ||
+	     scan_start(o, now_ns) < 0))
 		return -EAGAIN;
 	scan_on(o, now_ns);
 	return known(o, inode, now_ns, pid);

@@ -23,11 +23,12 @@ struct owner {
 	DIR *proc, *fds; /* of a scan that is under way */
 	uint32_t pid; /* of fds */
 	bool scanned; /* one scan at least was started */
+	uint32_t looked; /* slices of the last scan; one: it was cheap and may come again soon */
 	uint64_t started_ns, complete_ns; /* starts of the last scan and of the last complete one */
 	struct owner_slot slots[OWNER_SLOTS];
 };
 
-/* 0 and *pid; -EAGAIN; -ENOENT. At most one scan a second begins. */
+/* 0 and *pid; -EAGAIN; -ENOENT. At most one scan a second begins, ten where one slice is a whole scan. */
 int owner_find(struct owner *o, uint32_t inode, uint64_t now_ns, uint32_t *pid);
 void owner_fini(struct owner *o);
 

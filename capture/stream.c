@@ -185,7 +185,7 @@ static struct stream_chunk *chunk_before(const struct stream *s, uint64_t start)
 	return c;
 }
 
-/* Overlap with the piece that began before it, or with it. False: nothing of the segment is left. */
+/* Overlap with the piece that began before it, or with it. False: nothing of it is left. */
 static bool store_after(struct stream *s, struct stream_chunk *p, struct stream_segment *g,
 			struct stream_ledger *l)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One direction of a flow put in order, by the rules of the Linux receiver: 64-bit offsets from
- * 32-bit sequence numbers (RFC 9293 section 3.4), first-delivered bytes win, gaps are known and never
- * spliced over. Out-of-order bytes are kept in a bounded list.
+ * 32-bit sequence numbers (RFC 9293 section 3.4), first-delivered bytes win, gaps are known and
+ * never spliced over. Out-of-order bytes are kept in a bounded list.
  *
- * The two directions are merged by cause: a segment with acknowledgement A is held until the other
- * direction was delivered up to A (or declared lost there), so that a request is always handed on before its
- * reply, whatever ring, CPU or hook brought it first.
+ * The two directions are merged by cause: a segment with acknowledgement A is held until the
+ * other direction was delivered up to A (or declared lost there), so that a request is always
+ * handed on before its reply, whatever ring, CPU or hook brought it first.
  */
 #pragma once
 #include <stdbool.h>
@@ -27,8 +27,7 @@ struct stream_run {
 	uint64_t
 		off; /* offset in the direction; 0 = first byte after the SYN, or first byte seen */
 	uint64_t ts_ns; /* of the packet */
-	uint64_t
-		ack_off; /* offset of the other direction that this packet acknowledges; for pairing */
+	uint64_t ack_off; /* of the other direction, that this packet acknowledges */
 	uint64_t missing; /* gap of so many bytes here (data is empty) */
 	struct bytes data;
 	unsigned flags;
@@ -88,14 +87,13 @@ struct stream {
 	bool ended; /* half_close was told */
 	bool unseen; /* acknowledged by the peer, yet captured never (again): do not wait for it */
 	bool urgent; /* urgent_off is the place of an out-of-band byte to come */
-	uint8_t far_n; /* segments in a row far outside, and where the next one of them would begin */
+	uint8_t far_n; /* segments in a row far outside; far_seq: where the next would begin */
 	uint32_t far_seq;
 	uint32_t base_seq; /* sequence number of offset 0 */
 	uint32_t other_base; /* a second SYN-ACK offered this base; base_seq when there is none */
 	uint32_t fin_epoch, gap_n; /* gap_n: length of the last gap, which ended at gap_end */
 	uint64_t next; /* offset of the next byte to deliver */
-	uint64_t
-		reach; /* end of what is in order: next, or further when held for the other direction */
+	uint64_t reach; /* end of what is in order: next, or further when held */
 	uint64_t high; /* highest offset seen in a packet */
 	uint64_t acked; /* highest offset the other side acknowledged */
 	uint64_t fin_off, fin_ns;
@@ -118,13 +116,14 @@ static inline int64_t stream_offset(const struct stream *s, uint32_t seq)
 bool stream_trim(struct stream *s, struct stream_segment *g, int64_t off, bool late_join,
 		 struct stream_ledger *l);
 
-/* An in-order segment (off == reach) wins over pending pieces: takes their overlap off. Raises STREAM_CONFLICT. */
+/* An in-order segment (off == reach) wins over pending pieces: takes their overlap off. Raises
+ * STREAM_CONFLICT. */
 void stream_overrule(struct stream *s, struct stream_segment *g, struct stream_ledger *l);
 
 /*
  * Keeps a copy of the segment in its place. Out of order (off > reach) overlaps go as in Linux'
- * out-of-order queue: a piece that covers another replaces it, else the one that began earlier wins.
- * Whatever is left of neither is counted. -ENOMEM: counted and gone.
+ * out-of-order queue: a piece that covers another replaces it, else the one that began earlier
+ * wins. Whatever is left of neither is counted. -ENOMEM: counted and gone.
  */
 int stream_store(struct stream *s, struct stream_segment *g, uint64_t now_ns, uint32_t epoch,
 		 struct stream_ledger *l);

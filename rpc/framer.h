@@ -218,6 +218,10 @@ struct framer_ops {
 	 */
 	int (*resync)(void *state, enum dir dir, struct bytes in, unsigned hints, size_t *skip);
 
+	/* Optional: no bytes will come behind those that wait now; next() must not ask for more that it can do
+	 * without. end() follows. */
+	void (*last)(void *state, enum dir dir);
+
 	/* The direction ended; called until it leaves out->what 0. Gives END for a message that a close
 	 * completes (HTTP/1 read until close), ABORT for a cut one. */
 	void (*end)(void *state, enum dir dir, enum end_how how, struct piece *out);

@@ -10,6 +10,7 @@ enum { ALPN_TEXT_MAX = 128 };
 
 struct opaque_side {
 	bool started, ended;
+	bool last; /* nothing follows: a ClientHello stays cut */
 	bool holed; /* bytes were lost before the first one: they are no ClientHello */
 	uint64_t missing;
 };
@@ -105,6 +106,21 @@ static size_t tls_parse(struct bytes in)
 	return 0;
 }
 
+/* The start of a TLS record is all that will come. */
+static void tls_cut(struct bytes in)
+{
+	if (in.n < 3)
+		return;
+	name_add("tls", BYTES("1"));
+	if (in.n > 6 && in.p[0] == 0x16 && in.p[5] == 1)
+		hello_parse(in);
+}
+
+static void opaque_last(void *state, enum dir dir)
+{
+	((struct opaque *)state)->side[dir].last = true;
+}
+
 static enum probe_answer opaque_probe(struct bytes request, struct bytes response)
 {
 	(void)request, (void)response;
@@ -130,8 +146,11 @@ static int64_t opaque_next(void *state, enum dir dir, struct bytes in, struct pi
 		names.n = 0;
 		if (dir == DIR_REQUEST && !s->holed)
 			*need = tls_parse(in);
-		if (*need)
+		if (*need && !s->last)
 			return 0;
+		if (*need)
+			tls_cut(in);
+		*need = 0;
 		s->started = true;
 		out->what = PIECE_HEAD;
 		out->head.attributes = names.list;
@@ -195,6 +214,7 @@ const struct framer_ops framer_opaque = {
 	.next = opaque_next,
 	.gap = opaque_gap,
 	.resync = opaque_resync,
+	.last = opaque_last,
 	.end = opaque_end,
 	.fini = opaque_fini,
 };
