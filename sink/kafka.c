@@ -5,6 +5,7 @@
  * the delivery report. Why each setting: docs/operating.md.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +13,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "sink/kafka_conf.h"
 #include "sink/kafka_embedded.h"
 #include "sink/sink.h"
 
 /* The mock keeps about 5 MB a partition and drops the rest silently. */
-enum { EMBEDDED_PROVABLE_BYTES = 4000000, CHECK_MS = 5000, PURGE_MS = 5000 };
+/* The mock keeps 5 MB a partition; it is gone with the process, LINGER after the last record. */
+enum {
+	EMBEDDED_PROVABLE_BYTES = 4000000,
+	EMBEDDED_LINGER_MS = 1000,
+	CHECK_MS = 5000,
+	PURGE_MS = 5000
+};
 
 struct kafka {
 	struct kafka_client client; /* first: the handle's opaque */
@@ -95,10 +103,9 @@ static void count_acked(struct kafka *k, const struct record *r)
 	if (!k->embedded || k->overflowed || k->acked_bytes <= EMBEDDED_PROVABLE_BYTES)
 		return;
 	k->overflowed = true;
-	fprintf(stderr,
-		"sidetap: the embedded Kafka got more than %d MB and drops the oldest records from now on: "
-		"nothing is provable; use a real broker or file:DIR\n",
-		EMBEDDED_PROVABLE_BYTES / 1000000);
+	log_warn("the embedded Kafka got more than %d MB and drops the oldest records from now on: "
+		 "nothing is provable; use a real broker or file:DIR",
+		 EMBEDDED_PROVABLE_BYTES / 1000000);
 }
 
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
@@ -128,6 +135,8 @@ static void kafka_close(struct sink *s)
 	if (!k)
 		return;
 	k->client.quiet = true;
+	if (k->embedded && k->acked_bytes) /* its readers get a moment for what came last */
+		poll(NULL, 0, EMBEDDED_LINGER_MS);
 	if (k->rk) {
 		rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 		while (k->held_records && rd_kafka_poll(k->rk, 100) > 0)

@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "sink/text.h"
 
@@ -39,7 +39,7 @@ static char *percent_decode(const char *s, size_t n)
 		}
 		if (i + 2 >= n || hex(s[i + 1]) < 0 || hex(s[i + 2]) < 0)
 			return NULL;
-		out[k++] = (char)(hex(s[i + 1]) << 4 | hex(s[i + 2]));
+		out[k++] = (char)(hex(s[i + 1]) * 16 + hex(s[i + 2]));
 		i += 2;
 	}
 	if (!out)
@@ -204,13 +204,13 @@ static int on_close(int fd, void *opaque)
 	return e;
 }
 
+enum { SYSLOG_WARNING = 4 }; /* librdkafka's levels are those of syslog.h */
+
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *line)
 {
 	struct kafka_client *c = rd_kafka_opaque(rk);
-	char text[512];
-	if (level <= LOG_WARNING && c && !c->quiet)
-		fprintf(stderr, "sidetap: kafka: %s: %s\n", facility,
-			text_escape_buf(bytes_str(line), text, sizeof(text)));
+	if (level <= SYSLOG_WARNING && c && !c->quiet)
+		log_warn("kafka: %s: %s", facility, line);
 }
 
 static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)

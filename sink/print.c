@@ -198,10 +198,27 @@ static int print_fd(struct sink *s)
 	return print_of(s)->epoll;
 }
 
+/* A reader that went away is told by the poll alone, before anything is written. */
+static void look_closed(struct print *p)
+{
+	struct pollfd f = {.fd = STDOUT_FILENO};
+	if (p->closed || !p->pollable || poll(&f, 1, 0) <= 0 || !(f.revents & (POLLERR | POLLNVAL)))
+		return;
+	p->closed = true;
+	watch(p, EPOLL_CTL_DEL, STDOUT_FILENO, 0);
+	p->pollable = false;
+}
+
+static bool print_finished(struct sink *s)
+{
+	return print_of(s)->closed;
+}
+
 static void print_service(struct sink *s)
 {
 	struct print *p = print_of(s);
 	eventfd_t v;
+	look_closed(p);
 	push_out(p);
 	eventfd_read(p->event, &v);
 	if (p->out.n == 0)
@@ -254,5 +271,6 @@ const struct sink_ops sink_print = {
 	.drain = print_drain,
 	.held = print_held,
 	.status = print_status,
+	.finished = print_finished,
 	.close = print_close,
 };

@@ -62,14 +62,27 @@ static void put_what(struct text *out, const Sidetap__V1__Call *c)
 	}
 }
 
-static void put_status(struct text *out, const Sidetap__V1__Call *c, bool colour)
+/* What a ClientHello said in the clear: "tls example.com h2" */
+static void put_tls(struct text *out, const Sidetap__V1__Call *c)
+{
+	for (size_t i = 0; i < c->n_attributes; i++) {
+		const char *name = c->attributes[i]->key;
+		if (strncmp(name, "tls", 3) != 0)
+			continue;
+		text_put(out, " ", 1);
+		put_escaped(out, strcmp(name, "tls") == 0 ? name : c->attributes[i]->value);
+	}
+}
+
+static void put_status(struct text *out, const Sidetap__V1__Call *c, bool has_status, bool colour)
 {
 	bool ok = c->outcome == SIDETAP__V1__CALL__OUTCOME__OK;
 	bool client = c->outcome == SIDETAP__V1__CALL__OUTCOME__CLIENT_ERROR;
 	if (colour)
 		text_put_str(out, ok ? "\033[32m" : client ? "\033[33m" : "\033[31m");
-	if (c->status_code == 0 && (c->outcome == SIDETAP__V1__CALL__OUTCOME__UNKNOWN ||
-				    c->outcome >= SIDETAP__V1__CALL__OUTCOME__NO_RESPONSE))
+	if (c->status_code == 0 &&
+	    (!has_status || c->outcome == SIDETAP__V1__CALL__OUTCOME__UNKNOWN ||
+	     c->outcome >= SIDETAP__V1__CALL__OUTCOME__NO_RESPONSE))
 		text_put_str(out, "-");
 	else
 		text_printf(out, "%d", c->status_code);
@@ -145,9 +158,10 @@ void print_line(struct text *out, const Sidetap__V1__Call *first, const Sidetap_
 	put_escaped(out, first->server[0] ? first->server : "?");
 	text_put(out, " ", 1);
 	put_escaped(out, first->protocol);
+	put_tls(out, first);
 	put_what(out, first);
 	text_put(out, " ", 1);
-	put_status(out, last, style->colour);
+	put_status(out, last, strcmp(first->protocol, "opaque") != 0, style->colour);
 	text_put(out, " ", 1);
 	put_duration(out, start_ns(first), end_ns(last));
 	text_printf(out, " %lluB/%lluB", (unsigned long long)body_bytes(first, last, false),

@@ -22,7 +22,8 @@ struct record_message {
 	const struct header *trailers;
 	size_t n_trailers;
 	struct bytes body;
-	uint64_t body_bytes; /* full length, also when the body was cut; only in the last part else 0 */
+	uint64_t
+		body_bytes; /* full length, also when the body was cut; only in the last part else 0 */
 	uint64_t wire_bytes;
 };
 
@@ -36,8 +37,8 @@ struct record_stream_message {
 
 /* Constant over a run */
 struct record_capture {
-	const char *instance, *version, *attach, *host, *pod, *namespace_, *container, *service_name,
-		*config_hash;
+	const char *instance, *version, *attach, *host, *pod, *namespace_, *container,
+		*service_name, *config_hash;
 };
 
 /* One part of a call, as the writer takes it. All borrowed; empty strings are left out. */
@@ -77,12 +78,14 @@ struct record {
 	enum record_kind kind;
 	uint8_t *data;
 	size_t n;
-	uint64_t number;	/* record_number; 0 for a Ledger */
+	uint64_t number; /* record_number; 0 for a Ledger */
 	bool last_part;
-	uint64_t unix_ns;	/* Kafka's timestamp: start of the request */
-	struct record_span { uint32_t off, n; } key, protocol, service, method;
-	struct record *next;	/* for the queue of whoever owns it, and */
-	const char *exit;	/* what became of it there */
+	uint64_t unix_ns; /* Kafka's timestamp: start of the request */
+	struct record_span {
+		uint32_t off, n;
+	} key, protocol, service, method;
+	struct record *next; /* for the queue of whoever owns it, and */
+	const char *exit; /* what became of it there */
 };
 
 enum { RECORD_MAX_BYTES = 16 << 20 }; /* of one encoded record, for writer and readers */
@@ -119,8 +122,8 @@ struct record_rule {
 struct record_ledger {
 	const char *instance, *version, *attach;
 	uint64_t start_unix_ns, end_unix_ns; /* of this interval; the counters are since start */
-	bool final, exact;		     /* exact: false with libpcap */
-	bool unprovable;		     /* sink_ops.ledger_provable() says false */
+	bool final, exact; /* exact: false with libpcap */
+	bool unprovable; /* sink_ops.ledger_provable() says false */
 	const struct ledger_stage *stages;
 	size_t n_stages;
 	uint64_t last_record_number;
@@ -142,6 +145,6 @@ struct Sidetap__V1__Ledger;
 struct Sidetap__V1__Call *record_decode(struct bytes data);
 struct Sidetap__V1__Ledger *record_decode_ledger(struct bytes data);
 
-const char *record_flag_name(unsigned bit);	     /* 0 .. FLAG_N - 1 */
-const char *record_outcome_name(enum outcome o);     /* "OK" ... */
+const char *record_flag_name(unsigned bit); /* 0 .. FLAG_N - 1 */
+const char *record_outcome_name(enum outcome o); /* "OK" ... */
 const char *record_call_type_name(enum call_type t); /* "unary" ... */

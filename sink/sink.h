@@ -13,14 +13,14 @@
 #include "sink/record.h"
 
 /* What became of a record that submit had taken: sink tells once for each, on the loop thread, from
- * service() or drain(). exit NULL: delivered; else the name of the ledger exit it was lost by. */
+ * service() or drain(); the null sink from submit(). exit NULL: delivered; else the name of the ledger exit it was lost by. */
 typedef void sink_report_fn(void *ctx, enum record_kind kind, uint64_t number, bool last_part,
 			    const char *exit);
 
 struct sink_cfg {
-	const char *spec;	/* what follows the scheme: "HOST:PORT/TOPIC?..", "DIR", "" */
-	const char *instance;	/* of this run: names files, client.id */
-	unsigned verbose;	/* print: 1 headers (-v), 2 bodies (-x) */
+	const char *spec; /* what follows the scheme: "HOST:PORT/TOPIC?..", "DIR", "" */
+	const char *instance; /* of this run: names files, client.id */
+	unsigned verbose; /* print: 1 headers (-v), 2 bodies (-x) */
 	bool bodies;
 	sink_report_fn *report;
 	void *report_ctx;
@@ -41,19 +41,24 @@ struct sink_ops {
 	 * negative: refused, *r still the caller's, and *exit (static) names why. Never blocks.
 	 */
 	int (*submit)(struct sink *s, struct record **r, const char **exit);
-	int (*fd)(struct sink *s);	   /* readable when service() has something to do; -1: none */
-	void (*service)(struct sink *s);   /* delivery reports, events */
+	int (*fd)(struct sink *s); /* readable when service() has something to do; -1: none */
+	void (*service)(struct sink *s); /* delivery reports, events */
 	/* At the end: waits until all is delivered or the deadline (ms from now) passes; then reports each
 	 * record left as lost by its exit. 0, or -ETIMEDOUT. */
 	int (*drain)(struct sink *s, int timeout_ms);
-	bool (*held)(struct sink *s, uint64_t *records, uint64_t *bytes); /* taken and not reported */
-	const char *(*status)(struct sink *s); /* one line for the summary: "acknowledged 4,012, ..."; "" */
-	bool (*ledger_provable)(struct sink *s); /* false: kafka:embedded over its 4 MB; NULL: true */
+	bool (*held)(struct sink *s, uint64_t *records,
+		     uint64_t *bytes); /* taken and not reported */
+	const char *(*status)(
+		struct sink *s); /* one line for the summary: "acknowledged 4,012, ..."; "" */
+	bool (*ledger_provable)(
+		struct sink *s); /* false: kafka:embedded over its 4 MB; NULL: true */
+	/* True: nobody will read what it is given (stdout closed), the capture may end. NULL: never. */
+	bool (*finished)(struct sink *s);
 	void (*close)(struct sink *s);
 };
 
 /* Finds the table for "kafka://..", "kafka:embedded", "file:DIR", "print:", "null:" and opens it. */
-struct sink *sink_open(const char *uri, struct sink_cfg *cfg, const struct sink_ops **ops, char *err,
-		       size_t err_n);
+struct sink *sink_open(const char *uri, struct sink_cfg *cfg, const struct sink_ops **ops,
+		       char *err, size_t err_n);
 
 extern const struct sink_ops sink_kafka, sink_file, sink_print, sink_null;

@@ -12,7 +12,7 @@ struct source;
 struct source_cfg {
 	const char *spec;
 	bool calls, ledgers; /* which records are wanted */
-	bool follow;	     /* Kafka: do not end at the offsets that were the end at open */
+	bool follow; /* Kafka: do not end at the offsets that were the end at open */
 };
 
 struct source_ops {
@@ -20,7 +20,8 @@ struct source_ops {
 	struct source *(*open)(const struct source_cfg *cfg, char *err, size_t err_n);
 	/* 1: *data is the next record, valid until the next call. 0: the end. -EBADMSG: one broken record
 	 * was skipped, go on. Any other negative: cannot go on; err says why. */
-	int (*next)(struct source *s, struct bytes *data, enum record_kind *kind, char *err, size_t err_n);
+	int (*next)(struct source *s, struct bytes *data, enum record_kind *kind, char *err,
+		    size_t err_n);
 	void (*close)(struct source *s);
 };
 
