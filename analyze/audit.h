@@ -29,7 +29,8 @@ void audit_broken(struct audit *a);
 
 /* What is wrong, as bits */
 enum audit_fault {
-	AUDIT_RESIDUE = 1 << 0, /* a stage does not balance */
+	AUDIT_RESIDUE =
+		1 << 0, /* a stage does not balance, or still holds something in a final ledger */
 	AUDIT_MISSING = 1 << 1, /* a record is neither there nor named as lost */
 	AUDIT_NOT_FINAL = 1 << 2, /* no final ledger: not provable after the last one */
 	AUDIT_NO_LEDGER =

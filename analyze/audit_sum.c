@@ -129,7 +129,7 @@ void audit_judge(struct audit *a, struct audit_instance *i)
 	free(r.p);
 	i->beyond = i->records - count_to(i, l->last_record_number);
 	for (size_t k = 0; k < l->n_stages; k++)
-		if (audit_residue(l->stages[k]) != 0)
+		if (audit_residue(l->stages[k]) != 0 || (l->final && l->stages[k]->held))
 			i->faults |= AUDIT_RESIDUE;
 	i->faults |= (i->missing ? AUDIT_MISSING : 0) | (l->final ? 0 : AUDIT_NOT_FINAL) |
 		     (l->unprovable ? AUDIT_UNPROVABLE : 0) |
@@ -241,7 +241,7 @@ void audit_sum_make(const struct audit *a, struct audit_sum *s)
 		const Sidetap__V1__Ledger *l = a->instance[i]->ledger;
 		s->calls += a->instance[i]->calls;
 		s->final = s->final && l && l->final;
-		s->exact = s->exact && l && l->exact;
+		s->exact = s->exact && (!l || l->exact);
 		if (!l)
 			continue;
 		for (size_t k = 0; k < l->n_stages; k++)
