@@ -21,12 +21,33 @@ enum { EXIT_CANNOT_ATTACH = 3, SILENCE_S = 5 };
 
 struct run {
 	struct settings *s;
-	bool progress;	   /* stderr is a terminal and stdout is not the same one */
+	bool progress; /* stderr is a terminal and stdout is not the same one */
 	bool ready_told, explained;
-	unsigned seconds;  /* since attached */
+	unsigned seconds; /* since attached */
 	uint64_t last_calls;
 	struct watch *watch;
 };
+
+/* What `print` writes goes to stderr without ever waiting for it. */
+static void say(void (*print)(FILE *out, void *ctx), void *ctx)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+	if (!out)
+		return;
+	print(out, ctx);
+	fclose(out);
+	if (text)
+		log_raw(text);
+	free(text);
+}
+
+static void print_silence(FILE *out, void *ctx)
+{
+	struct run *run = ctx;
+	watch_explain(run->watch, out, run->s->ports, run->s->n_ports);
+}
 
 static void ready(struct run *run)
 {
@@ -61,7 +82,7 @@ static void explain_silence(struct run *run, struct pipeline *p)
 	if (++run->seconds < SILENCE_S)
 		return;
 	run->explained = true;
-	watch_explain(run->watch, stderr, run->s->ports, run->s->n_ports);
+	say(print_silence, run);
 	if (watch_moving(run->watch, run->s->ports, run->s->n_ports) && st.attach_ops &&
 	    strcmp(run->s->attach, "auto") == 0)
 		pipeline_attach_next(p);
@@ -77,12 +98,12 @@ static void on_tick(void *ctx, struct pipeline *p)
 	uint64_t lost = st.totals.records - st.totals.delivered;
 	fprintf(stderr, "\r\033[K%llu calls (%llu/s), %llu connections, %llu waiting for delivery",
 		(unsigned long long)st.totals.calls,
-		(unsigned long long)(st.totals.calls - run->last_calls), (unsigned long long)st.flows,
-		(unsigned long long)lost);
+		(unsigned long long)(st.totals.calls - run->last_calls),
+		(unsigned long long)st.flows, (unsigned long long)lost);
 	run->last_calls = st.totals.calls;
 }
 
-static void summary_losses(const struct pipeline *p)
+static void summary_losses(FILE *out, const struct pipeline *p)
 {
 	enum { MAX = 32 };
 	struct ledger_stage *st = calloc(MAX, sizeof(*st));
@@ -93,28 +114,30 @@ static void summary_losses(const struct pipeline *p)
 			const struct ledger_exit *e = &st[i].exits[j];
 			if (!e->lost || !e->n)
 				continue;
-			fprintf(stderr, "%s %s.%s %llu %s", any ? "," : "sidetap: lost:", st[i].name, e->name,
-				(unsigned long long)e->n, st[i].unit);
+			fprintf(out, "%s %s.%s %llu %s", any ? "," : "sidetap: lost:", st[i].name,
+				e->name, (unsigned long long)e->n, st[i].unit);
 			any = true;
 		}
-	fputs(any ? "\n" : "sidetap: lost: nothing\n", stderr);
+	fputs(any ? "\n" : "sidetap: lost: nothing\n", out);
 	free(st);
 }
 
-static void summary(const struct pipeline *p)
+static void summary(FILE *out, void *ctx)
 {
+	const struct pipeline *p = ctx;
 	struct pipeline_status st = pipeline_status(p);
 	const char *name;
 	uint64_t calls;
-	fprintf(stderr, "sidetap: %llu calls in %.1f s", (unsigned long long)st.totals.calls, st.seconds);
+	fprintf(out, "sidetap: %llu calls in %.1f s", (unsigned long long)st.totals.calls,
+		st.seconds);
 	for (size_t i = 0; pipeline_protocol(p, i, &name, &calls); i++)
-		fprintf(stderr, "%s%s %llu", i ? ", " : " (", name, (unsigned long long)calls);
-	fprintf(stderr, "%s; %llu of %llu records delivered", st.totals.calls ? ")" : "",
+		fprintf(out, "%s%s %llu", i ? ", " : " (", name, (unsigned long long)calls);
+	fprintf(out, "%s; %llu of %llu records delivered", st.totals.calls ? ")" : "",
 		(unsigned long long)st.totals.delivered, (unsigned long long)st.totals.records);
 	if (st.sink_status && st.sink_status[0])
-		fprintf(stderr, "; %s", st.sink_status);
-	fputc('\n', stderr);
-	summary_losses(p);
+		fprintf(out, "; %s", st.sink_status);
+	fputc('\n', out);
+	summary_losses(out, p);
 }
 
 /* Attaches, or with --idle waits for a signal and tries again every five seconds. */
@@ -133,7 +156,8 @@ static int attach(struct run *run, struct pipeline *p)
 			log_error("cannot attach:");
 			for (char *line = strtok(err, "\n"); line; line = strtok(NULL, "\n"))
 				log_error("  %s", line);
-			log_error("run `sidetap doctor` to see what this machine allows and what to change");
+			log_error(
+				"run `sidetap doctor` to see what this machine allows and what to change");
 		}
 		if (!run->s->idle)
 			return EXIT_CANNOT_ATTACH;
@@ -149,8 +173,11 @@ static int run_capture(struct settings *s)
 {
 	struct run run = {.s = s};
 	char err[1024] = "";
-	struct pipeline_cfg cfg = {.settings = s, .version = SIDETAP_VERSION, .tick = on_tick,
-				   .attached = on_attached, .ctx = &run};
+	struct pipeline_cfg cfg = {.settings = s,
+				   .version = SIDETAP_VERSION,
+				   .tick = on_tick,
+				   .attached = on_attached,
+				   .ctx = &run};
 	if (s->quiet)
 		log_set_level(LOG_WARN);
 	run.progress = !s->quiet && isatty(STDERR_FILENO) &&
@@ -172,8 +199,8 @@ static int run_capture(struct settings *s)
 		rc = pipeline_run(p);
 		if (run.progress)
 			fputs("\r\033[K", stderr);
-		if (!s->quiet)
-			summary(p);
+		if (!s->quiet && !pipeline_sink_finished(p))
+			say(summary, p);
 	} else if (rc == -EINTR) {
 		rc = 0;
 	}
