@@ -53,7 +53,7 @@ deps: ## install what building and testing need (Debian 12 packages; quiet, idem
 	@tests/deps.sh
 
 # ---- generated: the probe's skeleton, the record's protobuf-c code and descriptor set ----
-$(BUILD)/bpf/%.bpf.o: bpf/probe.bpf.c bpf/event.h
+$(BUILD)/bpf/%.bpf.o: bpf/probe.bpf.c $(wildcard bpf/*.h)
 	@mkdir -p $(@D)
 	$(call say,BPF)
 	$(Q)$(CLANG) -target bpf -mcpu=v2 -O2 -g -Wall -Wextra -Werror $(if $(findstring mutant,$@),-DMUTATE_VERDICT) \
@@ -80,7 +80,7 @@ $(BUILD)/gen/sidetap_version.h: FORCE
 	@mkdir -p $(@D)
 	@echo '#define SIDETAP_VERSION "$(VERSION)"' | cmp -s - $@ || \
 		echo '#define SIDETAP_VERSION "$(VERSION)"' > $@
-FORCE:
+.PHONY: FORCE
 
 # ---- objects ----
 $(BUILD)/gen/record.pb-c.o: $(BUILD)/gen/record.pb-c.c
@@ -153,7 +153,7 @@ fuzz: deps fuzz-build ## each fuzz target for TIME seconds
 	@tests/fuzz/run.sh $(BUILD)/fuzzing/fuzz $(TIME)
 
 bench: deps all benches ## side by side with tcpdump and GoReplay; report in build/bench/report.md
-	@python3 tests/bench/run.py --build $(BUILD)
+	@python3 tests/bench/run.py --program $(BUILD)/sidetap --out $(BUILD)/bench/report.md
 
 lint: deps ## formatting, clang-tidy, include order, shellcheck, no value-returning atomics in the probe
 	@$(MAKE) --no-print-directory -s $(GEN_H) $(BUILD)/gen/sidetap_version.h

@@ -10,6 +10,9 @@ packages=(
 	python3 nginx-light haproxy nghttp2-proxy nghttp2-client curl wrk kcat tcpdump nftables iproute2
 	util-linux procps strace
 )
+# A Java and a Maven from elsewhere will do (a real Kafka broker in the tests).
+command -v java >/dev/null || packages+=(default-jre-headless)
+command -v mvn >/dev/null || packages+=(maven)
 missing=()
 for p in "${packages[@]}"; do
 	[ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing+=("$p")

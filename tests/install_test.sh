@@ -13,8 +13,6 @@ make -s install DESTDIR="$dir" PREFIX=/opt/sidetap >/dev/null 2>&1
 check install-program "$dir/opt/sidetap/bin/sidetap" --version
 check install-descriptor test -s "$dir/opt/sidetap/share/sidetap/record.desc"
 check install-example-is-valid "$dir/opt/sidetap/bin/sidetap" capture --check -c "$dir/opt/sidetap/share/sidetap/sidetap.yaml"
-rebuilt() { make -n -W sink/record.h all 2>/dev/null | grep -q 'sink/record\.o'; }
-check incremental-header-dependency rebuilt
-nothing() { ! make -n all 2>/dev/null | grep -qE ' -c '; }
-check incremental-nothing-to-do nothing
+check incremental-header-dependency bash -c "make V=1 -n -W sink/record.h all | grep -q 'sink/record\.o'"
+check incremental-nothing-to-do bash -c "! make V=1 -n all | grep -qE ' -c '"
 exit $fail

@@ -53,7 +53,7 @@ suite demo 120 tests/demo_test.sh "$build/sidetap"
 suite install 60 tests/install_test.sh
 suite e2e 600 python3 tests/e2e/run.py --program "$build/sidetap"
 if [ -n "$slow" ]; then
-	suite kernels 1800 tests/kernels/run.sh "$build"
+	suite kernels 3600 tests/kernels/run.sh "$build"
 	suite e2e-slow 1800 python3 tests/e2e/run.py --slow --program "$build/sidetap"
 	suite fuzz-long 3600 tests/fuzz/run.sh "$build/fuzzing/fuzz" 60
 fi

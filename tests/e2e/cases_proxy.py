@@ -4,6 +4,7 @@
 import os
 import re
 import subprocess
+import zlib
 
 from kit import capture, http1, net, oracle, proxies, service, workload
 from kit.case import test
@@ -24,8 +25,7 @@ def nginx_calls(host, port, log, rounds=3, prefix=""):
 
 
 def check_nginx(t, cap, log, calls, body_limit=1 << 20):
-    if cap.proc.poll() is None:
-        cap.stop()
+    cap.stop()
     capture.check_ledger(t, cap.sink, lossless=True)
     records = capture.export(t, cap.sink)
     lines = proxies.read_calls(log, calls)
@@ -132,15 +132,17 @@ def haproxy_proxy_preamble(t, version):
 
 
 def pair_in_cgroups(t, parent=None):
-    """A service and a client with a cgroup each; (directories, path of the log)."""
+    """A service and a client with a cgroup each; (directories, port, path of the log)."""
     a, b = t.new_cgroup("service", parent), t.new_cgroup("proxy", parent)
-    log = t.service(SERVICE, cgroup=a)
-    return a, b, log
+    # The root cgroup sees the namespaces of other tests too: a port that none of them has.
+    port = 20000 + zlib.crc32(t.cgroup.encode()) % 10000
+    log = t.service(port, cgroup=a)
+    return a, b, port, log
 
 
-def run_client(cgroup):
+def run_client(cgroup, port):
     def calls(_):
-        workload.odd_calls("127.0.0.1", SERVICE, [])
+        workload.odd_calls("127.0.0.1", port, [])
     child = net.fork("proxy", calls, cgroup)
     if child.wait():
         raise capture.Failure("the client failed")
@@ -150,12 +152,12 @@ def run_client(cgroup):
 def cgroup_covered(t, which):
     """Each choice of cgroups sees each byte of the pair exactly once."""
     parent = t.new_cgroup("pod")
-    a, b, log = pair_in_cgroups(t, parent)
+    a, b, port, log = pair_in_cgroups(t, parent)
     spec = {"service": "cgroup:" + a, "proxy": "cgroup:" + b, "both": "cgroup:%s,%s" % (a, b),
             "parent": "cgroup:" + parent, "root": "cgroup:" + net.cgroup2_mount(),
             "service_by_pid": "cgroup:pid:%d" % t.service_child.pid, "own": "cgroup"}[which]
-    cap = t.capture("-p", str(SERVICE), "-a", spec, cgroup=parent if which == "own" else None)
-    run_client(b)
+    cap = t.capture("-p", str(port), "-a", spec, cgroup=parent if which == "own" else None)
+    run_client(b, port)
     log = service.read_log(log)
     for x in log:  # who reset is told by the RST alone: a reset to a closed socket shows nowhere
         t.check(x["call"] or x["kind"] == "opaque", "a call without a token")
@@ -166,11 +168,11 @@ def cgroup_covered(t, which):
 def cgroup_not_covered(t):
     """A cgroup that holds neither end: nothing is recorded, and the ledger says so."""
     parent = t.new_cgroup("pod")
-    a, b, log = pair_in_cgroups(t, parent)
+    a, b, port, log = pair_in_cgroups(t, parent)
     other = t.new_cgroup("other")
     net.fork("idle", lambda _: capture.settle(60), other)
-    cap = t.capture("-p", str(SERVICE), "-a", "cgroup:" + other)
-    run_client(b)
+    cap = t.capture("-p", str(port), "-a", "cgroup:" + other)
+    run_client(b, port)
     t.check(service.read_log(log), "no calls were made")
     cap.stop()
     capture.check_ledger(t, cap.sink)

@@ -200,7 +200,7 @@ def P9_stopped_under_load(t, back_end):
     t.check(len(later) > 100, "too few calls after it went on")
     t.check(not missing, "%d of %d calls made 2 s after it went on are missing" % (
         len(missing), len(later)))
-    t.check(len(exact) + len(marked) < len(log), "no call is missing: nothing was tested")
+    t.check(marked and len(exact) < len(log), "every call is whole: nothing was tested")
     oracle.check_record_numbers(records)
 
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any sequence of packets of a few endpoints, settles and ends: runs are contiguous, nothing is told after the
- * end, the ledger balances after every step, the caps hold, and nothing is held at the end.
+ * Any sequence of packets of a few endpoints, settles and ends: runs are contiguous, nothing is
+ * told after the end, the ledger balances after every step, the caps hold, and nothing is held at
+ * the end.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -128,7 +128,7 @@ static void residue_is_found(void **state)
 	(void)state;
 	for (int off = -1; off <= 1; off++) {
 		struct ledger_stage stage = {
-			.name = "pair", .unit = "calls", .in = (uint64_t)(5 + off), .held = 1};
+			.name = "pair", .unit = "calls", .in = (uint64_t)(4 + off)};
 		ledger_exit_add(&stage, "paired", 4, false);
 		struct record_ledger l = ledger_of("i", 0);
 		l.stages = &stage;
@@ -136,6 +136,23 @@ static void residue_is_found(void **state)
 		struct audit *a = audit_new();
 		tell(a, &l);
 		judge(a, off ? AUDIT_RESIDUE : 0);
+	}
+}
+
+/* On the way something may be held; at the end everything must have left. */
+static void held_only_before_the_end(void **state)
+{
+	(void)state;
+	for (int final = 0; final < 2; final++) {
+		struct ledger_stage stage = {.name = "pair", .unit = "calls", .in = 5, .held = 1};
+		ledger_exit_add(&stage, "paired", 4, false);
+		struct record_ledger l = ledger_of("i", 0);
+		l.stages = &stage;
+		l.n_stages = 1;
+		l.final = final;
+		struct audit *a = audit_new();
+		tell(a, &l);
+		judge(a, final ? AUDIT_RESIDUE : AUDIT_NOT_FINAL);
 	}
 }
 
@@ -303,6 +320,7 @@ int main(void)
 		cmocka_unit_test(every_hole_is_found),
 		cmocka_unit_test(named_losses_are_no_holes),
 		cmocka_unit_test(residue_is_found),
+		cmocka_unit_test(held_only_before_the_end),
 		cmocka_unit_test(no_final_ledger),
 		cmocka_unit_test(the_last_ledger_counts),
 		cmocka_unit_test(instances_are_judged_alone),

@@ -214,6 +214,30 @@ static void stream_of_more(void **state)
 	world_close();
 }
 
+/* The limit is each message's, not the stream's. */
+static void stream_limit(void **state)
+{
+	(void)state;
+	struct call_limits limits = default_limits();
+	limits.body = 1000;
+	world_open(limits, PAIRING_ID, false);
+	uint8_t *p = filled(1200);
+	request(1, "/s", 0);
+	response(1, 200, NULL, 0);
+	message(RESP, 1, bytes_of(p, 800), 0);
+	message(RESP, 1, bytes_of(p, 1200), 0);
+	message(RESP, 1, bytes_of(p, 900), 0);
+	piece(0, (struct piece) {.what = PIECE_END, .corr = 1});
+	piece(0, (struct piece) {.what = PIECE_END, .dir = RESP, .corr = 1});
+	const Sidetap__V1__Call *c = expect("/s", OUTCOME_OK, "truncated");
+	assert_int_equal(c->stream[0]->body.len, 800);
+	assert_int_equal(c->stream[1]->body.len, 1000);
+	assert_int_equal(c->stream[1]->body_bytes, 1200);
+	assert_int_equal(c->stream[2]->body.len, 900);
+	free(p);
+	world_close();
+}
+
 /* Large messages leave in parts: nothing of them is lost, and each keeps its length. */
 static void stream_in_parts(void **state)
 {
@@ -315,14 +339,19 @@ static void stream_over_budget(void **state)
 	uint8_t *p = filled(100 << 10);
 	request(1, "/s", 0);
 	response(1, 200, NULL, 0);
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < 5; i++) {
+		memset(p, 'a' + i, 100 << 10);
 		message(RESP, 1, bytes_of(p, 100 << 10), 0);
+	}
 	piece(0, (struct piece) {.what = PIECE_END, .corr = 1});
 	piece(0, (struct piece) {.what = PIECE_END, .dir = RESP, .corr = 1});
 	const Sidetap__V1__Call *c = expect("/s", OUTCOME_OK, "truncated");
 	assert_int_equal(c->n_stream, 5);
-	for (size_t i = 0; i < 5; i++)
+	for (size_t i = 0; i < 5; i++) {
 		assert_int_equal(c->stream[i]->body_bytes, 100 << 10);
+		for (size_t k = 0; k < c->stream[i]->body.len; k++) /* its own bytes or none */
+			assert_int_equal(c->stream[i]->body.data[k], 'a' + i);
+	}
 	assert_true(calls_bodies_cut(w.calls) > 0);
 	free(p);
 	world_close();
@@ -338,6 +367,7 @@ int main(void)
 		cmocka_unit_test(over_budget_bodies),
 		cmocka_unit_test(stream_of_one_each),
 		cmocka_unit_test(stream_of_more),
+		cmocka_unit_test(stream_limit),
 		cmocka_unit_test(stream_in_parts),
 		cmocka_unit_test(unary_in_parts),
 		cmocka_unit_test(stream_of_empty_messages),

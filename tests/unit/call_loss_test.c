@@ -129,6 +129,20 @@ static void reply_lost_to_a_gap(void **state)
 	world_close();
 }
 
+/* The client had the bytes behind the gap when it asked: its reply cannot lie in it. */
+static void gap_before_the_reply(void **state)
+{
+	(void)state;
+	world_fifo();
+	w.ack = 2000;
+	request(0, "/a", PIECE_END);
+	call_gap(w.calls, &w.conn[0].queue, DIR_RESPONSE, 2000);
+	expect_none();
+	response(0, 200, "a", PIECE_END);
+	body_is(expect("/a", OUTCOME_OK, "")->response, "a");
+	world_close();
+}
+
 /* The request comes after the gap was told, but its reply lies in it. */
 static void reply_lost_before_its_request(void **state)
 {
@@ -378,6 +392,7 @@ int main(void)
 		cmocka_unit_test(gap_in_reply_body_in_step),
 		cmocka_unit_test(gap_up_to_the_end),
 		cmocka_unit_test(reply_lost_to_a_gap),
+		cmocka_unit_test(gap_before_the_reply),
 		cmocka_unit_test(reply_lost_before_its_request),
 		cmocka_unit_test(reply_maybe_lost_by_id),
 		cmocka_unit_test(gap_in_request),

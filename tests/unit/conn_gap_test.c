@@ -164,9 +164,55 @@ static void t8_gap_in_replies(void **state)
 	gaps_of(DIR_RESPONSE);
 }
 
+/* What looks like a message in the middle of a lost one is none. */
+static void t8_message_in_a_body(void **state)
+{
+	(void)state;
+	wire_open(true);
+	wire_send(DIR_REQUEST, truth[0].segments[0]);
+	wire_lose(DIR_RESPONSE, 60);
+	wire_send(DIR_RESPONSE, "HTTP/1.1 299 Fake\r\nContent-Length: 0\r\n\r\n");
+	for (int i = 1; i < CALLS; i++) {
+		wire_send(DIR_REQUEST, truth[i].segments[0]);
+		wire_send(DIR_RESPONSE, truth[i].segments[1]);
+	}
+	const Sidetap__V1__Call *c = wire_next();
+	assert_string_equal(c->path, "/1");
+	assert_string_equal(records_flags(c), "gap");
+	assert_int_equal(c->outcome, OUTCOME_UNKNOWN);
+	assert_true(is_exact(wire_next(), 1));
+	assert_true(is_exact(wire_next(), 2));
+	wire_expect_none();
+	wire_close(FLOW_FIN);
+}
+
+/* The framer itself finds out that it is out of step: the message is given up, the next call is right. */
+static void t7_out_of_step(void **state)
+{
+	(void)state;
+	wire_open(false);
+	wire_send(DIR_RESPONSE, "old");
+	wire_send(DIR_REQUEST, truth[0].segments[0]);
+	wire_send(DIR_RESPONSE, "HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\nHTTP/1.1 200 OK\r\n");
+	for (int i = 1; i < CALLS; i++) {
+		wire_send(DIR_REQUEST, truth[i].segments[0]);
+		wire_send(DIR_RESPONSE, truth[i].segments[1]);
+	}
+	const Sidetap__V1__Call *c = wire_next();
+	assert_string_equal(c->path, "/1");
+	assert_int_equal(c->outcome, OUTCOME_UNKNOWN);
+	assert_true(records_flag(c, "gap"));
+	assert_true(is_exact(wire_next(), 1));
+	assert_true(is_exact(wire_next(), 2));
+	wire_expect_none();
+	wire_close(FLOW_FIN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(t8_message_in_a_body),
+		cmocka_unit_test(t7_out_of_step),
 		cmocka_unit_test(t8_gap_in_requests),
 		cmocka_unit_test(t8_gap_in_replies),
 	};

@@ -288,8 +288,11 @@ static void expect_redirect(const struct told *told)
 	assert_memory_equal(told->flow.orig_addr, orig, 16);
 }
 
-/* REDIRECT: the request goes to 127.0.0.1:15001, the reply comes from 10.7.0.99:80. With the sockets of
- * either hook and without any, from the SYN on and joined late, reply or request first. */
+/*
+ * REDIRECT: the request goes to 127.0.0.1:15001, the reply comes from 10.7.0.99:80. With the
+ * sockets of either hook and without any, from the SYN on and joined late, reply or request
+ * first.
+ */
 static void I11_redirect(void **state)
 {
 	(void)state;
@@ -394,7 +397,8 @@ static void I11_numbers_must_fit(void **state)
 	world_end(w);
 }
 
-/* Two flows of one client lack the reply, and its numbers fit both: a socket tells, without one nobody. */
+/* Two flows of one client lack the reply, and its numbers fit both: a socket tells, without one
+ * nobody. */
 static void I11_two_candidates(void **state)
 {
 	(void)state;

@@ -187,7 +187,8 @@ static void T15_one_direction_only(void **state)
 	world_end(w);
 }
 
-/* The only copy of a request that was captured is a retransmission, which acknowledges the answer. */
+/* The only copy of a request that was captured is a retransmission, which acknowledges the
+ * answer. */
 static void T15_retransmission_with_newer_ack(void **state)
 {
 	(void)state;
@@ -316,8 +317,9 @@ static void T8_jump(void **state)
 }
 
 /*
- * Random conversations, cut, doubled, reordered, dropped. What is told is what was sent, in place, but for
- * exactly the ranges that no packet brought; and the ledger balances after every packet.
+ * Random conversations, cut, doubled, reordered, dropped. What is told is what was sent, in
+ * place, but for exactly the ranges that no packet brought; and the ledger balances after every
+ * packet.
  */
 struct model {
 	uint8_t *have[2]; /* a byte of this offset was in a packet that was pushed */
@@ -373,7 +375,7 @@ static void random_round(uint64_t seed, bool from_file)
 	uint64_t sent[2] = {c.sent[0], c.sent[1]};
 	gen_close(&g, &c);
 	for (size_t i = body; i < g.n - 2; i++) {
-		if (gen_below(&random, 100) < loss)
+		if (gen_below(&random, 100) < loss && !(g.p[i].flags & TCP_FIN))
 			gen_drop(&g, i);
 		else if (gen_below(&random, 100) < twice)
 			gen_double(&g, i, gen_below(&random, 8));

@@ -30,8 +30,7 @@ struct told {
 	} gaps[GAPS_MAX];
 	size_t n_gaps;
 	uint64_t gap_bytes[2];
-	char order
-		[ORDER_MAX]; /* a letter a run: Q request, A response, q a gap in requests, a in responses */
+	char order[ORDER_MAX]; /* a letter a run: Q request, A response; q, a: gap in it */
 	unsigned flags;
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A deterministic generator of TCP packets: conversations, cut, dropped, doubled, reordered; pushed into
- * a table of flows or written as a capture file of any link type that packet_parse() knows.
+ * A deterministic generator of TCP packets: conversations, cut, dropped, doubled, reordered;
+ * pushed into a table of flows or written as a capture file of any link type that packet_parse()
+ * knows.
  */
 #pragma once
 #include <stdbool.h>
@@ -42,8 +43,8 @@ void gen_addr(uint8_t out[16], const char *text);
 struct gen_conn gen_conn(const char *client, uint16_t cport, const char *server, uint16_t sport,
 			 uint32_t isn);
 
-/* One packet of `dir` at stream offset `off` with the acknowledgement of all that was sent the other way;
- * returned for changes until the next call. Sent counters stay. */
+/* One packet of `dir` at stream offset `off` with the acknowledgement of all that was sent the
+ * other way; returned for changes until the next call. Sent counters stay. */
 struct packet *gen_raw(struct gen *g, struct gen_conn *c, enum dir dir, uint8_t flags, uint64_t off,
 		       struct bytes data);
 void gen_open(struct gen *g, struct gen_conn *c); /* SYN, SYN-ACK */
@@ -67,7 +68,8 @@ static inline uint8_t gen_byte(enum dir d, uint64_t i)
 /* n such bytes from offset off on, malloc'ed */
 uint8_t *gen_bytes(enum dir d, uint64_t off, size_t n);
 
-/* The frame of a packet: link header, IP, TCP, payload. jumbo: IPv6 hop-by-hop header where needed, IPv4 length 0. */
+/* The frame of a packet: link header, IP, TCP, payload. jumbo: IPv6 hop-by-hop header where
+ * needed, IPv4 length 0. */
 size_t gen_frame(const struct packet *p, int link, uint8_t *out, size_t max);
 /* snaplen 0: whole. outgoing copies: cooked links only. 0 or -errno. */
 int gen_write_pcap(const struct gen *g, const char *path, int link, uint32_t snaplen, bool copies);

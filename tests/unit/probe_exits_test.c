@@ -83,14 +83,14 @@ static void leaves_own_ports(void **state)
 	struct frame f;
 
 	for (int form = 0; form < (int)rig_forms; form++) {
-		r->k->bss->own_ports[9092 >> 5] = 1u << (9092 & 31);
+		r->own_ports[9092 >> 6] = 1ull << (9092 & 63);
 		frame_plain(&f, 9092, 1, 0x18, 10);
 		assert_int_equal(rig_run(r, form, &f), EXIT_OWN);
 		frame_plain(&f, 1, 9092, 0x10, 0);
 		assert_int_equal(rig_run(r, form, &f), EXIT_OWN);
 		frame_plain(&f, 1, 9093, 0x18, 10);
 		assert_int_equal(rig_run(r, form, &f), EXIT_SUBMITTED);
-		r->k->bss->own_ports[9092 >> 5] = 0;
+		r->own_ports[9092 >> 6] = 0;
 		frame_plain(&f, 1, 9092, 0x18, 10);
 		assert_int_equal(rig_run(r, form, &f), EXIT_SUBMITTED);
 	}
@@ -112,7 +112,7 @@ static void knows_its_namespace(void **state)
 		for (int only = 0; only < 2; only++) {
 			config.only_own_netns = (__u8)only;
 			rig_open(&r, config, NULL, 0, 1 << 16, 1 << 16);
-			r.k->bss->own_ports[77 >> 5] = 1u << (77 & 31);
+			r.own_ports[77 >> 6] = 1ull << (77 & 63);
 			for (int form = RIG_EGRESS_COOKIE; form <= RIG_INGRESS_COOKIE; form++) {
 				frame_plain(&f, 5000, 6000, 0x18, 10);
 				assert_int_equal(rig_run(&r, form, &f),
@@ -174,7 +174,7 @@ static void obeys_verdicts(void **state)
 	for (int form = 0; form < (int)rig_forms; form++) {
 		frame_plain(&f, CLIENT, SERVER, 0x18, 100);
 		assert_int_equal(rig_run(&r, form, &f), EXIT_SUBMITTED);
-		uint32_t *v = &r.k->bss->verdicts[r.last.flow_slot], tag = r.last.flow_tag;
+		uint64_t *v = &r.verdicts[r.last.flow_slot], tag = r.last.flow_tag;
 		*v = tag << 4 | VERDICT_MUTE;
 		assert_int_equal(rig_run(&r, form, &f), EXIT_MUTED);
 		for (unsigned flag = 1; flag < 8; flag <<= 1) {
@@ -196,8 +196,8 @@ static void obeys_verdicts(void **state)
 	}
 	uint64_t cut = 0, submitted = 0;
 	for (int i = 0; i < PROBE_SLOTS; i++) {
-		cut += r.k->bss->counters[i].payload_cut;
-		submitted += r.k->bss->counters[i].payload_submitted;
+		cut += r.counters[i].payload_cut;
+		submitted += r.counters[i].payload_submitted;
 	}
 	assert_int_equal(cut, rig_forms * (3 * 100 + 84));
 	assert_int_equal(submitted, rig_forms * (100 + 16 + 100));

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,6 +36,20 @@ uint64_t rig_cookie(void)
 	return c;
 }
 
+enum {
+	COUNTERS_BYTES = PROBE_SLOTS * sizeof(struct probe_counters),
+	PORTS_BYTES = PORT_WORDS * sizeof(uint64_t),
+	VERDICTS_BYTES = VERDICT_SLOTS * sizeof(uint64_t),
+};
+
+static void *map_array(const struct bpf_map *m, size_t n)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(m), 0);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	return p;
+}
+
 void rig_open(struct rig *r, struct probe_config config, const uint16_t *ports, size_t n,
 	      size_t hot, size_t overflow)
 {
@@ -44,11 +59,16 @@ void rig_open(struct rig *r, struct probe_config config, const uint16_t *ports, 
 	r->k->rodata->config = config;
 	bpf_program__set_autoload(r->k->progs.egress_cookie, rig_forms == RIG_FORMS);
 	bpf_program__set_autoload(r->k->progs.ingress_cookie, rig_forms == RIG_FORMS);
-	for (size_t i = 0; i < n; i++)
-		r->k->rodata->chosen_ports[ports[i] >> 5] |= 1u << (ports[i] & 31);
 	bpf_map__set_max_entries(r->k->maps.hot, (uint32_t)hot);
 	bpf_map__set_max_entries(r->k->maps.overflow, (uint32_t)overflow);
 	assert_int_equal(probe__load(r->k), 0);
+	r->counters = map_array(r->k->maps.counters, COUNTERS_BYTES);
+	r->own_ports = map_array(r->k->maps.own_ports, PORTS_BYTES);
+	r->verdicts = map_array(r->k->maps.verdicts, VERDICTS_BYTES);
+	uint64_t *chosen = map_array(r->k->maps.chosen_ports, PORTS_BYTES);
+	for (size_t i = 0; i < n; i++)
+		chosen[ports[i] >> 6] |= 1ull << (ports[i] & 63);
+	munmap(chosen, PORTS_BYTES);
 	assert_int_equal(ring_open(&r->hot, bpf_map__fd(r->k->maps.hot), hot), 0);
 	assert_int_equal(ring_open(&r->overflow, bpf_map__fd(r->k->maps.overflow), overflow), 0);
 	r->fd[RIG_EGRESS] = bpf_program__fd(r->k->progs.egress_direct);
@@ -66,6 +86,9 @@ void rig_close(struct rig *r)
 {
 	ring_close(&r->hot);
 	ring_close(&r->overflow);
+	munmap(r->counters, COUNTERS_BYTES);
+	munmap(r->own_ports, PORTS_BYTES);
+	munmap(r->verdicts, VERDICTS_BYTES);
 	probe__destroy(r->k);
 }
 
@@ -74,8 +97,7 @@ uint64_t rig_exit(const struct rig *r, int exit, bool bytes)
 	uint64_t n = 0;
 
 	for (int i = 0; i < PROBE_SLOTS; i++)
-		n += bytes ? r->k->bss->counters[i].bytes[exit]
-			   : r->k->bss->counters[i].packets[exit];
+		n += bytes ? r->counters[i].bytes[exit] : r->counters[i].packets[exit];
 	return n;
 }
 

@@ -27,10 +27,12 @@ extern unsigned rig_forms; /* how many load here: the last two need Linux 6.16 *
 struct rig {
 	struct probe *k;
 	struct ring hot, overflow;
+	struct probe_counters *counters; /* mapped */
+	uint64_t *own_ports, *verdicts;
 	int fd[RIG_FORMS];
-	struct event last; /* event, and its payload */
 	uint8_t data[FRAME_MAX];
 	unsigned events; /* taken */
+	struct event last; /* its payload is in data[] */
 };
 
 extern const struct probe_config rig_all; /* every port, everything kept */

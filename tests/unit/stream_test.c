@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* T3: overlapping segments read as the Linux receiver reads them: against a model of its queue, exhaustively,
- * and against the kernel itself, fed through a TUN device in a network namespace of its own. */
+/*
+ * T3: overlapping segments read as the Linux receiver reads them: against a model of its queue,
+ * exhaustively, and against the kernel itself, fed through a TUN device in a network namespace of
+ * its own.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +22,6 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -34,7 +36,8 @@ struct span {
 	char c;
 };
 
-/* --- a model of tcp_data_queue() and tcp_data_queue_ofo(), whole segments in a list by their start --- */
+/* --- a model of tcp_data_queue() and tcp_data_queue_ofo(), whole segments in a list by their
+ * start --- */
 
 struct model {
 	struct span q[8];

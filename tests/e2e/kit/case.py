@@ -71,6 +71,9 @@ class Case:
         """Stops, exports, compares, checks the ledger. The records."""
         if cap.proc.poll() is None:
             cap.stop()
+        elif cap.proc.returncode:
+            raise Failure("capture ended by itself with %d: %s" % (cap.proc.returncode,
+                                                                   cap.errors()[-300:]))
         source = source or cap.sink
         parsed = capture.check_ledger(self, source, lossless=lossless)
         records = capture.export(self, source)
