@@ -327,9 +327,6 @@ static void reattach(struct pipeline *p)
 		return;
 	if (p->attach && p->ops->check) {
 		log_warn("%s: what it was attached to is gone", p->ops->name);
-		for (int i = 0; i < 64 && p->ops->drain(p->attach, DRAIN_BUDGET) == ATTACH_MORE;
-		     i++)
-			;
 		pipeline_detach(p);
 		if (!p->s->reattach)
 			p->stop = true;

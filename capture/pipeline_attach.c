@@ -97,6 +97,9 @@ int pipeline_attach(struct pipeline *p, const struct attach_ops *after, char *er
 void pipeline_detach(struct pipeline *p)
 {
 	struct ledger_stage stages[PIPELINE_STAGES_MAX];
+	p->ops->detach(p->attach);
+	for (int i = 0; i < 64 && p->ops->drain(p->attach, 4096) == ATTACH_MORE; i++)
+		;
 	size_t n = p->ops->ledger(p->attach, stages, PIPELINE_STAGES_MAX);
 	for (size_t i = 0; i < n; i++)
 		pipeline_keep_stage(p, &stages[i]);

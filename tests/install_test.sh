@@ -14,5 +14,6 @@ check install-program "$dir/opt/sidetap/bin/sidetap" --version
 check install-descriptor test -s "$dir/opt/sidetap/share/sidetap/record.desc"
 check install-example-is-valid "$dir/opt/sidetap/bin/sidetap" capture --check -c "$dir/opt/sidetap/share/sidetap/sidetap.yaml"
 check incremental-header-dependency bash -c "make V=1 -n -W sink/record.h all | grep -q 'sink/record\.o'"
-check incremental-nothing-to-do bash -c "! make V=1 -n all | grep -qE ' -c '"
+make -s all >/dev/null 2>&1 # not -n: a dry run cannot know that the version is the same
+check incremental-nothing-to-do bash -c "! make V=1 all | grep -qE ' -c '"
 exit $fail

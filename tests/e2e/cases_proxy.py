@@ -325,3 +325,37 @@ def F2_nothing_changed(t):
         t.same("calls captured by " + a, 1, len(capture.export(t, cap.sink)))
         capture.check_ledger(t, cap.sink)
     t.check(state() == before, "the state of the network changed")
+
+
+def gone(directory):
+    """Removes a cgroup as soon as nothing is left in it."""
+    try:
+        os.rmdir(directory)
+    except OSError:
+        return False
+    return True
+
+
+@test()
+def I10_container_restarted(t):
+    """A cgroup goes and comes back under its name, as of a container that restarts: nothing of either life is missing."""
+    port = SERVICE
+    directory = t.new_cgroup("life")
+    first = t.service(port, cgroup=directory, name="first")
+    old = t.service_child
+    cap = t.capture("-p", str(port), "-a", "cgroup:" + directory)
+    with Client("127.0.0.1", port) as c:
+        c.call("GET", "/echo")
+    old.kill()
+    old.wait()
+    net.wait_until("the cgroup is gone", lambda: gone(directory), 5, 0.02)
+    net.wait_until("sidetap says so", lambda: "is gone" in cap.errors(), 5, 0.05)
+    os.mkdir(directory)
+    second = t.service(port, cgroup=directory, name="second")
+    net.wait_until("attached again", lambda: cap.errors().count("attached:") == 2, 5, 0.05)
+    with Client("127.0.0.1", port) as c:
+        c.call("GET", "/echo")
+    cap.stop()
+    parsed = capture.check_ledger(t, cap.sink, lossless=True)
+    t.same("calls", 2, parsed["calls_delivered"])
+    oracle.match(service.read_log(first) + service.read_log(second), capture.export(t, cap.sink))
