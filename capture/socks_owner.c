@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 
+enum { CHEAP_SCANS = 10 }; /* in a second */
 #define SECOND    1000000000ull
 #define TRUST_FOR (30 * SECOND) /* then the inode may be another's */
 
@@ -132,6 +133,16 @@ static int known(struct owner *o, uint32_t inode, uint64_t now_ns, uint32_t *pid
 	return o->complete_ns && o->complete_ns >= slot->ns && !o->proc ? -ENOENT : -EAGAIN;
 }
 
+/* One a second; ten while a whole scan is one slice, as in a pod, so that a new connection is named at once. */
+static bool scan_allowed(struct owner *o, uint64_t now_ns)
+{
+	if (!o->scanned || now_ns - o->second_ns >= SECOND) {
+		o->second_ns = now_ns;
+		o->scans = 0;
+	}
+	return o->scans++ < (o->looked > 1 ? 1 : CHEAP_SCANS);
+}
+
 int owner_find(struct owner *o, uint32_t inode, uint64_t now_ns, uint32_t *pid)
 {
 	if (inode == 0)
@@ -142,9 +153,7 @@ int owner_find(struct owner *o, uint32_t inode, uint64_t now_ns, uint32_t *pid)
 	int rc = known(o, inode, now_ns, pid);
 	if (rc != -EAGAIN)
 		return rc;
-	if (!o->proc &&
-	    ((o->scanned && now_ns - o->started_ns < (o->looked > 1 ? SECOND : SECOND / 10)) ||
-	     scan_start(o, now_ns) < 0))
+	if (!o->proc && (!scan_allowed(o, now_ns) || scan_start(o, now_ns) < 0))
 		return -EAGAIN;
 	scan_on(o, now_ns);
 	return known(o, inode, now_ns, pid);

@@ -24,6 +24,8 @@ struct owner {
 	uint32_t pid; /* of fds */
 	bool scanned; /* one scan at least was started */
 	uint32_t looked; /* slices of the last scan; one: it was cheap and may come again soon */
+	uint32_t scans; /* begun in the second since second_ns */
+	uint64_t second_ns;
 	uint64_t started_ns, complete_ns; /* starts of the last scan and of the last complete one */
 	struct owner_slot slots[OWNER_SLOTS];
 };
