@@ -29,8 +29,8 @@ enum {
 		20000000, /* ... until they were empty for so long; then the probe wakes the loop */
 	TICK_NS = 1000000000,
 	SETTLE_NS = 100000000,
-	SWEEP_NS = 10 * 1000000000ull / 1000000000, /* seconds between sweeps of idle flows */
-	DRAIN_NS = 5, /* seconds that the rings get at the end */
+	SWEEP_S = 10, /* between sweeps of idle flows */
+	DRAIN_S = 5, /* seconds that the rings get at the end */
 	SINK_DRAIN_MS = 15000,
 	KEPT_BYTES = 8 << 20, /* free memory that stays with the process */
 };
@@ -87,6 +87,19 @@ static bool on_listens(void *ctx, uint64_t scope, const uint8_t addr[16], uint16
 	return p->socks && !p->from_file && socks_listens(p->socks, addr, port, pipeline_now(p));
 }
 
+/* The sockets at the two ends as their owners see them: the client's, the server's. */
+static void tuples_of(const struct flow *f, struct socks_tuple ends[2])
+{
+	struct socks_tuple *client = &ends[0], *server = &ends[1];
+	*client = (struct socks_tuple) {.lport = f->client_port,
+					.rport = f->orig_port ? f->orig_port : f->server_port};
+	memcpy(client->local, f->client_addr, 16);
+	memcpy(client->remote, f->orig_port ? f->orig_addr : f->server_addr, 16);
+	*server = (struct socks_tuple) {.lport = f->server_port, .rport = f->client_port};
+	memcpy(server->local, f->server_addr, 16);
+	memcpy(server->remote, f->client_addr, 16);
+}
+
 /* First bytes of a connection: both its sockets are alive now, so their owners can be found. */
 static void on_conn(void *ctx, struct conn *c)
 {
@@ -94,18 +107,12 @@ static void on_conn(void *ctx, struct conn *c)
 	char text[2][64] = {"", ""};
 	if (!p->socks || p->from_file || !p->owner_budget)
 		return;
-	const struct flow *f = c->flow;
-	struct socks_tuple server = {.lport = f->server_port, .rport = f->client_port}, client;
-	memcpy(server.local, f->server_addr, 16);
-	memcpy(server.remote, f->client_addr, 16);
-	memcpy(client.local, f->client_addr, 16);
-	memcpy(client.remote, f->orig_port ? f->orig_addr : f->server_addr, 16);
-	client.lport = f->client_port;
-	client.rport = f->orig_port ? f->orig_port : f->server_port;
+	struct socks_tuple ends[2];
+	tuples_of(c->flow, ends);
 	p->owner_budget--;
 	uint64_t now = pipeline_now(p);
-	int a = socks_owner(p->socks, &client, false, now, text[0], sizeof(text[0]));
-	int b = socks_owner(p->socks, &server, true, now, text[1], sizeof(text[1]));
+	int a = socks_owner(p->socks, &ends[0], false, now, text[0], sizeof(text[0]));
+	int b = socks_owner(p->socks, &ends[1], true, now, text[1], sizeof(text[1]));
 	c->processes_known =
 		a != -EAGAIN && b != -EAGAIN && b != 1; /* else asked again with the next bytes */
 	free(c->processes);
@@ -309,15 +316,9 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 static bool flow_alive(void *ctx, const struct flow *f)
 {
 	struct pipeline *p = ctx;
-	struct socks_tuple server = {.lport = f->server_port, .rport = f->client_port},
-			   client = server;
-	memcpy(server.local, f->server_addr, 16);
-	memcpy(server.remote, f->client_addr, 16);
-	client.lport = f->client_port;
-	client.rport = f->orig_port ? f->orig_port : f->server_port;
-	memcpy(client.local, f->client_addr, 16);
-	memcpy(client.remote, f->orig_port ? f->orig_addr : f->server_addr, 16);
-	return socks_exists(p->socks, &server) || socks_exists(p->socks, &client);
+	struct socks_tuple ends[2];
+	tuples_of(f, ends);
+	return socks_exists(p->socks, &ends[1]) || socks_exists(p->socks, &ends[0]);
 }
 
 static void reattach(struct pipeline *p)
@@ -335,15 +336,17 @@ static void reattach(struct pipeline *p)
 		log_debug("cannot attach again: %s", err);
 }
 
-static void tick(struct pipeline *p, uint64_t now)
+static void tick_when_due(struct pipeline *p, uint64_t now)
 {
+	if (now - p->tick_ns < TICK_NS)
+		return;
 	p->tick_ns = now;
 	p->owner_budget = 200;
 	recorder_set_clock(p->recorder, clock_offset(p));
 	if (!p->from_file) {
 		calls_expire(p->calls, now);
-		if (p->socks && ++p->sweep_count % SWEEP_NS == 0)
-			flow_sweep(p->flows, now - SWEEP_NS * 1000000000ull, flow_alive, p, 512);
+		if (p->socks && ++p->sweep_count % SWEEP_S == 0)
+			flow_sweep(p->flows, now - SWEEP_S * 1000000000ull, flow_alive, p, 512);
 		if (!p->stop)
 			reattach(p);
 	}
@@ -419,12 +422,12 @@ static bool turn(struct pipeline *p)
 	uint64_t before = p->packets;
 	if (!p->attach) { /* idle, or between two attachments */
 		wait_events(p, p->ep, 200);
+		tick_when_due(p, pipeline_clock(CLOCK_MONOTONIC));
 		return !p->from_file;
 	}
 	int state = p->ops->drain(p->attach, DRAIN_BUDGET);
 	uint64_t now = pipeline_clock(CLOCK_MONOTONIC);
-	if (now - p->tick_ns >= TICK_NS)
-		tick(p, now);
+	tick_when_due(p, now);
 	if (recorder_totals(p->recorder).limit_reached || pipeline_sink_finished(p))
 		p->stop = true;
 	if (state == ATTACH_EOF)
@@ -447,7 +450,7 @@ static bool turn(struct pipeline *p)
 /* What is in the rings when the programs are gone still counts. */
 static void drain_rings(struct pipeline *p)
 {
-	uint64_t deadline = pipeline_clock(CLOCK_MONOTONIC) + DRAIN_NS * 1000000000ull;
+	uint64_t deadline = pipeline_clock(CLOCK_MONOTONIC) + DRAIN_S * 1000000000ull;
 	p->ops->detach(p->attach);
 	while (p->ops->drain(p->attach, DRAIN_BUDGET) == ATTACH_MORE &&
 	       pipeline_clock(CLOCK_MONOTONIC) < deadline)
@@ -456,13 +459,8 @@ static void drain_rings(struct pipeline *p)
 
 int pipeline_run(struct pipeline *p)
 {
-	while (!p->stop && turn(p)) {
-		if (!p->attach) {
-			uint64_t now = pipeline_clock(CLOCK_MONOTONIC);
-			if (now - p->tick_ns >= TICK_NS)
-				tick(p, now);
-		}
-	}
+	while (!p->stop && turn(p))
+		;
 	if (p->attach && !p->from_file)
 		drain_rings(p);
 	flow_end_all(p->flows, FLOW_STOP);

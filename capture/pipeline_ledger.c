@@ -7,16 +7,17 @@
 
 #include "capture/pipeline_state.h"
 
-/* The counters of an attachment that goes are kept. */
-void pipeline_keep_stage(struct pipeline *p, const struct ledger_stage *s)
+/* Adds a stage to those of the same name in a list of at most max. */
+static void stages_add(struct ledger_stage *list, size_t *n, size_t max,
+		       const struct ledger_stage *s)
 {
 	struct ledger_stage *to = NULL;
-	for (size_t i = 0; i < p->n_past && !to; i++)
-		if (strcmp(p->past[i].name, s->name) == 0)
-			to = &p->past[i];
+	for (size_t i = 0; i < *n && !to; i++)
+		if (strcmp(list[i].name, s->name) == 0)
+			to = &list[i];
 	if (!to) {
-		if (p->n_past < PIPELINE_STAGES_MAX)
-			p->past[p->n_past++] = *s;
+		if (*n < max)
+			list[(*n)++] = *s;
 		return;
 	}
 	to->in += s->in;
@@ -28,24 +29,19 @@ void pipeline_keep_stage(struct pipeline *p, const struct ledger_stage *s)
 				to->exits[j].n += s->exits[i].n;
 }
 
+void pipeline_keep_stage(struct pipeline *p, const struct ledger_stage *s)
+{
+	stages_add(p->past, &p->n_past, PIPELINE_STAGES_MAX, s);
+}
+
 size_t pipeline_ledger(const struct pipeline *p, struct ledger_stage *out, size_t max)
 {
-	size_t n = 0;
-	if (p->attach) {
-		struct pipeline sum = {.n_past = 0};
-		n = p->ops->ledger(p->attach, out, max);
-		memcpy(sum.past, p->past, sizeof(sum.past));
-		sum.n_past = p->n_past;
-		for (size_t i = 0; i < n && p->n_past; i++)
-			pipeline_keep_stage(&sum, &out[i]);
-		if (p->n_past) {
-			n = sum.n_past < max ? sum.n_past : max;
-			memcpy(out, sum.past, n * sizeof(*out));
-		}
-	} else {
-		n = p->n_past < max ? p->n_past : max;
-		memcpy(out, p->past, n * sizeof(*out));
-	}
+	struct ledger_stage now[PIPELINE_STAGES_MAX];
+	size_t n_now = p->attach ? p->ops->ledger(p->attach, now, PIPELINE_STAGES_MAX) : 0;
+	size_t n = p->n_past < max ? p->n_past : max;
+	memcpy(out, p->past, n * sizeof(*out));
+	for (size_t i = 0; i < n_now; i++)
+		stages_add(out, &n, max, &now[i]);
 	n += flow_ledger(p->flows, out + n, max - n);
 	n += conns_ledger(p->conns, out + n, max - n);
 	n += calls_ledger(p->calls, out + n, max - n);

@@ -214,7 +214,7 @@ int cli_capture(int argc, char **argv)
 	struct settings s;
 	settings_init(&s);
 	int r = settings_parse(&s, argc, argv);
-	int rc = r == 1 ? 0 : r < 0 ? 2 : s.check_only ? 0 : run_capture(&s);
+	int rc = r == 1 ? 0 : r < 0 ? 2 : run_capture(&s);
 	settings_fini(&s);
 	return rc;
 }
