@@ -11,15 +11,16 @@
 
 /* Calls and body memory kept for the next call; graves of late replies in all connections. */
 enum { POOL_MAX = 128, POOL_BODY = 32768, GRAVES_MAX = 65536 };
-enum { OPEN_HEADS_DEFAULT = 32 << 20 };
+enum { OPEN_HEADS_DEFAULT = 32 << 20, PART_MESSAGES_DEFAULT = 1000 };
+#define PART_NS_DEFAULT 10000000000ull
 
 static const char *const cut_names[CUT_N] = {"complete",  "cut_close",   "cut_reset",  "cut_gap",
 					     "cut_error", "cut_evicted", "cut_stopped"};
 static const bool cut_lost[CUT_N] = {[CUT_GAP] = true, [CUT_EVICTED] = true};
 
 static const char *const exit_names[CALL_EXITS] = {
-	"paired", "oneway", "orphan_response", "tunnel",  "no_response",   "aborted",
-	"gap",    "error",  "timeout",         "evicted", "capture_ended", "no_memory"};
+	"paired", "oneway",      "orphan_response", "tunnel",  "no_response",   "aborted",  "gap",
+	"error",  "misdetected", "timeout",         "evicted", "capture_ended", "no_memory"};
 static const bool exit_lost[CALL_EXITS] = {
 	[CALL_GAP] = true, [CALL_EVICTED] = true, [CALL_NO_MEMORY] = true};
 
@@ -31,11 +32,16 @@ struct calls *calls_new(const struct call_limits *limits, const struct call_sink
 	cs->limits = *limits;
 	if (!cs->limits.open_heads)
 		cs->limits.open_heads = OPEN_HEADS_DEFAULT;
+	if (!cs->limits.part_messages)
+		cs->limits.part_messages = PART_MESSAGES_DEFAULT;
+	if (!cs->limits.part_ns)
+		cs->limits.part_ns = PART_NS_DEFAULT;
 	cs->sink = *sink;
 	cs->key = hash_key_of(limits->seed);
 	list_init(&cs->open);
 	list_init(&cs->tunnels);
 	list_init(&cs->wait);
+	list_init(&cs->parts);
 	list_init(&cs->pool);
 	return cs;
 }
@@ -122,7 +128,8 @@ static enum cut cut_of(enum call_exit exit, enum end_how how)
 {
 	switch (exit) {
 	case CALL_GAP: return CUT_GAP;
-	case CALL_ERROR: return CUT_ERROR;
+	case CALL_ERROR:
+	case CALL_MISDETECTED: return CUT_ERROR;
 	case CALL_EVICTED: return CUT_EVICTED;
 	case CALL_STOPPED: return CUT_STOPPED;
 	default: return how == END_RST ? CUT_RESET : CUT_CLOSE;
@@ -150,6 +157,7 @@ static void outcome_set(struct call *c, enum call_exit exit)
 			c->flags |= FLAG_NO_RESPONSE;
 		break;
 	case CALL_GAP: c->flags |= FLAG_GAP; /* fall through */
+	case CALL_MISDETECTED:
 	case CALL_ERROR: c->outcome = OUTCOME_UNKNOWN; break;
 	case CALL_EVICTED:
 		c->outcome = OUTCOME_UNKNOWN;
@@ -183,6 +191,7 @@ static void call_finish(struct calls *cs, struct call_queue *q, struct call *c, 
 		q->reply = NULL;
 	list_del(&c->in_conn);
 	list_del(&c->in_wait);
+	list_del(&c->in_parts);
 	list_del(&c->in_open);
 	q->n--;
 	q->waiting -= call_is_waiting(c);
@@ -272,10 +281,12 @@ static struct call *call_open(struct calls *cs, struct conn *conn, struct call_q
 	c->protocol = q->protocol;
 	c->seen_index = ++q->seen;
 	c->flags = q->sticky_flags | (orphan ? FLAG_ORPHAN_RESPONSE : 0) |
-		   (q->uncertain && q->pairing != PAIRING_ID ? FLAG_LATE_JOIN : 0);
+		   (q->uncertain && (q->pairing != PAIRING_ID || p->head.by_order) ? FLAG_LATE_JOIN
+										   : 0);
 	list_add_tail(&q->calls, &c->in_conn);
 	list_add_tail(tunnel ? &cs->tunnels : &cs->open, &c->in_open);
 	list_init(&c->in_wait);
+	list_init(&c->in_parts);
 	q->n++;
 	cs->n_open++;
 	if (call_is_waiting(c)) {
@@ -380,8 +391,13 @@ static void piece_message(struct calls *cs, struct call *c, const struct piece *
 	if (call_message_boundary(c, p->dir, ts_ns, p->flags & FLAG_COMPRESSED) < 0)
 		c->flags |= FLAG_TRUNCATED;
 	charge_head(cs, c);
-	if (call_body_part_size(c) >= CALL_PART_BODY_MAX)
+	if (call_body_part_size(c) >= CALL_PART_BODY_MAX ||
+	    c->n_stream >= cs->limits.part_messages) {
 		call_body_part_send(cs, c, false);
+	} else if (list_empty(&c->in_parts)) {
+		c->part_ns = ts_ns;
+		list_add_tail(&cs->parts, &c->in_parts);
+	}
 }
 
 static struct call *call_for_piece(struct calls *cs, struct conn *conn, struct call_queue *q,
@@ -487,6 +503,16 @@ void call_error(struct calls *cs, struct call_queue *q, unsigned flags)
 	}
 }
 
+void call_undo(struct calls *cs, struct call_queue *q)
+{
+	list_for_each_safe (it, next, &q->calls) {
+		struct call *c = list_entry(it, struct call, in_conn);
+		c->sampled = false;
+		call_finish(cs, q, c, CALL_MISDETECTED, END_FIN);
+	}
+	q->seen = 0;
+}
+
 /* How an open call leaves when its connection ends. */
 static enum call_exit exit_at_close(struct call *c, enum end_how how)
 {
@@ -518,8 +544,42 @@ void call_close(struct calls *cs, struct call_queue *q, enum end_how how)
 	q->owed = 0;
 }
 
+void call_carry(struct calls *cs, struct call_queue *q, uint64_t corr, const struct framer_ops *to)
+{
+	uint32_t *owed;
+	struct call *carried = call_queue_next(q, &owed);
+	if (owed || to->pairing != PAIRING_ID ||
+	    (carried && call_index_add(&q->ids, &carried->slot, corr, cs->key) < 0))
+		carried = NULL;
+	list_for_each_safe (it, next, &q->calls) {
+		struct call *c = list_entry(it, struct call, in_conn);
+		if (c != carried)
+			call_finish(cs, q, c, exit_at_close(c, END_FIN), END_FIN);
+	}
+	q->owed = 0;
+	if (carried)
+		carried->protocol = to->name;
+}
+
+/* A call of one message each way is no stream, however long its answer takes. */
+static void parts_expire(struct calls *cs, uint64_t now_ns)
+{
+	while (!list_empty(&cs->parts)) {
+		struct call *c = list_entry(cs->parts.next, struct call, in_parts);
+		if (now_ns < c->part_ns || now_ns - c->part_ns < cs->limits.part_ns)
+			return;
+		if (c->n_messages[0] > 1 || c->n_messages[1] > 1) {
+			call_body_part_send(cs, c, false);
+		} else {
+			c->part_ns = now_ns;
+			list_move_tail(&cs->parts, &c->in_parts);
+		}
+	}
+}
+
 void calls_expire(struct calls *cs, uint64_t now_ns)
 {
+	parts_expire(cs, now_ns);
 	while (!list_empty(&cs->wait)) {
 		struct call *c = list_entry(cs->wait.next, struct call, in_wait);
 		uint64_t end = c->msg[0].end_ns;

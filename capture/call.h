@@ -61,6 +61,8 @@ struct call {
 	uint32_t owed; /* FIFO: replies that come before its own and belong to calls that left */
 	uint64_t req_ack; /* reply bytes that the client had when it sent this request */
 	size_t charged; /* of its memory, against limits.open_heads */
+	struct list in_parts; /* calls with stream messages that no part told yet, by part_ns */
+	uint64_t part_ns; /* of the first of those, or of the last look at it */
 	bool orphan, tunnel;
 	bool reply_lost; /* FIFO: the place of its reply lies in a gap */
 	bool reply_begun; /* bytes of its head came, but not all */
@@ -99,6 +101,7 @@ enum call_exit {
 	CALL_ABORTED,
 	CALL_GAP, /* request or reply lost to a gap */
 	CALL_ERROR, /* framing error */
+	CALL_MISDETECTED, /* of a protocol that was none: taken back, no record */
 	CALL_TIMEOUT,
 	CALL_EVICTED,
 	CALL_STOPPED, /* capture ended while it was open */
@@ -125,6 +128,9 @@ struct call_limits {
 	uint64_t open_heads; /* the rest of their memory; 0: 32 MiB */
 	uint32_t pending; /* open calls per connection: 65,536 */
 	uint64_t timeout_ns;
+	/* A stream leaves in parts: after so many messages, or so long after the first that no part told. 0: 1,000; 10 s */
+	uint32_t part_messages;
+	uint64_t part_ns;
 	uint64_t seed; /* of tables keyed by what a peer sends */
 	bool redact;
 };
@@ -134,7 +140,8 @@ struct calls;
 struct calls *calls_new(const struct call_limits *limits, const struct call_sink *sink);
 void calls_free(struct calls *cs);
 size_t calls_open(const struct calls *cs);
-/* Calls whose request has waited longer than the time-out leave as NO_RESPONSE with `timeout`. */
+/* Calls whose request has waited longer than the time-out leave as NO_RESPONSE with `timeout`; streams give out
+ * the part that they owe by time. */
 void calls_expire(struct calls *cs, uint64_t now_ns);
 /* Stages `messages` (messages) and `pairing` (calls). */
 size_t calls_ledger(const struct calls *cs, struct ledger_stage *out, size_t max);
@@ -188,6 +195,13 @@ void call_resynced(struct calls *cs, struct call_queue *q, enum dir dir);
 
 /* The framer gave up: the open calls leave with UNKNOWN and `flags`, which later calls carry too. */
 void call_error(struct calls *cs, struct call_queue *q, unsigned flags);
+
+/* The connection turns out to speak another protocol: its open calls leave without a record. */
+void call_undo(struct calls *cs, struct call_queue *q);
+
+/* The connection goes on in another protocol (`Upgrade: h2c`): the oldest call that waits for its reply goes on there
+ * by the id `corr`, the others are over. */
+void call_carry(struct calls *cs, struct call_queue *q, uint64_t corr, const struct framer_ops *to);
 
 /* The framer's end() said that the message of `corr` is cut: only marks it, call_close() or the reply decides. */
 void call_cut(struct call_queue *q, enum dir dir, uint64_t corr);

@@ -30,6 +30,7 @@ void call_body_part_send(struct calls *cs, struct call *c, bool last)
 		c->msg[d].head_sent |= sent && c->msg[d].started;
 	}
 	c->n_stream = 0;
+	list_del(&c->in_parts);
 }
 
 /* Takes what is kept of a body away. */

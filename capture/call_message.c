@@ -152,9 +152,32 @@ static bool attributes_grow(struct call *c)
 	return true;
 }
 
+/* What the request could not know and what the reply could not are one list. */
+static bool unknown_join(struct call *c, const struct attribute *a)
+{
+	if (strcmp(a->name, "unknown") != 0)
+		return false;
+	for (uint16_t i = 0; i < c->n_attributes; i++) {
+		struct bytes old = c->attributes[i].value;
+		if (strcmp(c->attributes[i].name, "unknown") != 0)
+			continue;
+		uint8_t *p = arena_alloc(&c->arena, old.n + 1 + a->value.n);
+		if (!p)
+			return true;
+		memcpy(p, old.p, old.n);
+		p[old.n] = ',';
+		memcpy(p + old.n + 1, a->value.p, a->value.n);
+		c->attributes[i].value = bytes_of(p, old.n + 1 + a->value.n);
+		return true;
+	}
+	return false;
+}
+
 static void attributes_add(struct call *c, const struct head *h)
 {
 	for (size_t i = 0; i < h->n_attributes && c->n_attributes < CALL_ATTRIBUTES_MAX; i++) {
+		if (unknown_join(c, &h->attributes[i]))
+			continue;
 		if (c->n_attributes == c->cap_attributes && !attributes_grow(c))
 			return;
 		c->attributes[c->n_attributes++] = (struct attribute) {

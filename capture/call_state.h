@@ -9,7 +9,7 @@ struct calls {
 	struct call_limits limits;
 	struct call_sink sink;
 	struct hash_key key;
-	struct list open, tunnels, wait, pool;
+	struct list open, tunnels, wait, parts, pool;
 	size_t n_open, n_pool, n_graves;
 	uint64_t bodies, heads; /* memory of open calls */
 	uint64_t opened, exits[CALL_EXITS];

@@ -10,6 +10,8 @@
 
 /* A late join gives up and calls the connection opaque after so many bytes and places tried. */
 enum { LATE_BYTES = 256 * 1024, LATE_CANDIDATES = 64 };
+/* Out of step so often without a loss or a complete message in between: it speaks something else. */
+enum { CONTRADICTIONS_MAX = 8 };
 enum { GATHER_ALL_DEFAULT = 16 << 20 };
 enum { CANDIDATE = RESYNC_SEGMENT_START | RESYNC_TURN };
 
@@ -39,6 +41,8 @@ static bool framer_adopt(struct conns *cs, struct conn *c, const struct framer_o
 		return false;
 	}
 	c->ops = ops;
+	c->ended = 0;
+	c->contradictions = 0;
 	c->queue.pairing = ops->pairing;
 	c->queue.protocol = ops->name;
 	for (int i = 0; i < 2; i++) {
@@ -55,9 +59,20 @@ static void conn_opaque(struct conns *cs, struct conn *c)
 	framer_adopt(cs, c, &framer_opaque, false);
 }
 
+/* What a framer gave before a first complete call in both directions may be taken back. */
+static bool conn_confirmed(const struct conn *c)
+{
+	return c->ended == 3;
+}
+
 static void conn_failed(struct conns *cs, struct conn *c, unsigned flags)
 {
-	call_error(cs->cfg.calls, &c->queue, flags);
+	if (c->ops->weak && !conn_confirmed(c)) {
+		conns_cap_count(cs, "undone");
+		call_undo(cs->cfg.calls, &c->queue);
+	} else {
+		call_error(cs->cfg.calls, &c->queue, flags);
+	}
 	conn_opaque(cs, c);
 }
 
@@ -65,7 +80,11 @@ static void conn_failed(struct conns *cs, struct conn *c, unsigned flags)
 static void conn_switch(struct conns *cs, struct conn *c)
 {
 	const struct framer_ops *to = c->to;
-	call_close(cs->cfg.calls, &c->queue, END_FIN);
+	struct piece from = {.what = PIECE_SWITCH, .corr = to ? c->to_corr : 0};
+	if (from.corr)
+		call_carry(cs->cfg.calls, &c->queue, from.corr, to);
+	else
+		call_close(cs->cfg.calls, &c->queue, END_FIN);
 	for (int i = 0; i < 2; i++)
 		if (c->d[i].mode == CONN_SWITCHED)
 			c->d[i].mode = CONN_PROBE;
@@ -74,6 +93,10 @@ static void conn_switch(struct conns *cs, struct conn *c)
 	c->late = c->told; /* else both stand at a first byte */
 	if (to && !framer_adopt(cs, c, to, false))
 		return;
+	if (from.corr && to->adopt && to->adopt(c->state, &from) < 0) {
+		conn_die(cs, c);
+		return;
+	}
 	for (int i = 0; i < 2; i++) {
 		if (to && c->d[i].missing && to->gap(c->state, i, c->d[i].missing) < 0)
 			c->d[i].mode = CONN_RESYNC;
@@ -101,6 +124,10 @@ static void conn_lost(struct conns *cs, struct conn *c, enum dir dir, int err, u
 		conn_die(cs, c);
 	} else if (flags) {
 		conn_failed(cs, c, flags);
+	} else if (++c->contradictions > CONTRADICTIONS_MAX) {
+		conns_cap_count(cs, "undone");
+		call_error(cs->cfg.calls, &c->queue, conn_confirmed(c) ? FLAG_PROTOCOL_ERROR : 0);
+		conn_opaque(cs, c);
 	} else {
 		call_gap(cs->cfg.calls, &c->queue, dir, off);
 		c->d[dir].mode = CONN_RESYNC;
@@ -118,6 +145,12 @@ static void piece_take(struct conns *cs, struct conn *c, enum dir dir, const str
 		at.first_ns = d->gather_ns;
 		at.last_ns = d->gather_last_ns;
 		at.ack_off = d->gather_ack;
+	}
+	if (p->cap)
+		conns_cap_count(cs, p->cap);
+	if (p->what & PIECE_END) {
+		c->ended |= (uint8_t)(1 << p->dir);
+		c->contradictions = 0;
 	}
 	call_piece(cs->cfg.calls, c, &c->queue, p, &at);
 }
@@ -152,8 +185,11 @@ static bool conn_step(struct conns *cs, struct conn *c, enum dir dir, struct con
 	size_t need = 0;
 	p.what = p.flags = 0;
 	p.dir = dir;
+	p.cap = NULL;
 	int64_t r = c->ops->next(c->state, dir, view, &p, &need);
 	if (r < 0) {
+		if (p.cap)
+			conns_cap_count(cs, p.cap);
 		conn_lost(cs, c, dir, (int)r, p.flags, d->off - in->data.n - d->gather.n);
 		return !c->dead;
 	}
@@ -167,6 +203,7 @@ static bool conn_step(struct conns *cs, struct conn *c, enum dir dir, struct con
 		conn_attributes_keep(c, &p.head);
 		d->mode = CONN_SWITCHED;
 		c->to = p.to;
+		c->to_corr = p.corr;
 	} else {
 		piece_take(cs, c, dir, &p, (uint64_t)r, in);
 	}
@@ -229,23 +266,17 @@ static bool verdict_take(struct conns *cs, struct conn *c, struct prober_verdict
 		if (cs->flows)
 			flow_reverse(cs->flows, c->flow);
 	}
-	if (!framer_adopt(cs, c, v.ops, late))
-		return false;
-	struct piece from = {
-		.what = PIECE_SWITCH,
-		.head = {.attributes = c->attributes, .n_attributes = c->n_attributes}};
-	if (v.ops->adopt && from.head.n_attributes && v.ops->adopt(c->state, &from) < 0)
-		conn_die(cs, c);
-	return !c->dead;
+	return framer_adopt(cs, c, v.ops, late);
 }
 
-static struct prober_verdict conn_ask(const struct conn *c, bool final)
+static struct prober_verdict conn_ask(const struct conn *c, bool final, bool late)
 {
 	struct bytes heads[2];
 	for (int i = 0; i < 2; i++)
 		heads[i] = bytes_head(buf_bytes(&c->d[i].gather), PROBER_HEAD_MAX);
 	final = final || (heads[0].n == PROBER_HEAD_MAX && heads[1].n == PROBER_HEAD_MAX);
-	return prober_ask(heads[0], heads[1], final, c->skip_proxy);
+	return late ? prober_ask_late(heads[0], heads[1])
+		    : prober_ask(heads[0], heads[1], final, c->skip_proxy);
 }
 
 /* Which protocol? Gathers the heads of both directions until the prober answers. True: it did. */
@@ -254,7 +285,7 @@ static bool conn_probe(struct conns *cs, struct conn *c, enum dir dir, struct co
 {
 	if (in->data.n && !conn_gather_take(cs, c, dir, in, in->data.n))
 		return false;
-	struct prober_verdict v = conn_ask(c, final);
+	struct prober_verdict v = conn_ask(c, final, false);
 	return v.ops && verdict_take(cs, c, v, false);
 }
 
@@ -280,7 +311,7 @@ static bool conn_probe_late(struct conns *cs, struct conn *c, enum dir dir, stru
 	}
 	struct prober_verdict v = {0};
 	if (d->gather.n)
-		v = conn_ask(c, false);
+		v = conn_ask(c, false, true);
 	if (v.ops && v.ops != &framer_opaque) {
 		enum dir request = v.reversed ? DIR_RESPONSE : DIR_REQUEST;
 		if (c->newest == request) /* an older reply is none to it */
@@ -574,11 +605,18 @@ size_t conns_ledger(const struct conns *cs, struct ledger_stage *out, size_t max
 {
 	if (!max)
 		return 0;
-	*out = (struct ledger_stage) {
+	out[0] = (struct ledger_stage) {
 		.name = "framing", .unit = "bytes", .in = cs->in, .held = cs->gathered};
 	for (int i = 0; i < CONN_EXIT_N; i++)
 		ledger_exit_add(out, exit_names[i], cs->exits[i], exit_lost[i]);
-	return 1;
+	if (max < 2)
+		return 1;
+	out[1] = (struct ledger_stage) {.name = "limits", .unit = "hits"};
+	for (int i = 0; i < CAPS_MAX && cs->caps[i].name; i++) {
+		out[1].in += cs->caps[i].n;
+		ledger_exit_add(&out[1], cs->caps[i].name, cs->caps[i].n, false);
+	}
+	return 2;
 }
 
 uint64_t conns_gaps(const struct conns *cs, const uint64_t **numbers, size_t *n)

@@ -50,11 +50,14 @@ struct conn {
 	const struct framer_ops *ops; /* NULL: not known yet */
 	void *state;
 	const struct framer_ops *to; /* of the last SWITCH */
+	uint64_t to_corr; /* and the id by which the open call goes on there; 0: none */
 	struct conn_dir d[2];
 	struct call_queue queue;
 	bool late; /* joined in the middle, or lost its beginning */
 	bool skip_proxy, told; /* told: gap named in the ledger */
 	bool reversed; /* client and server changed places */
+	uint8_t ended; /* bit of each direction that had a complete message of the present framer */
+	uint8_t contradictions; /* out of step without a loss, since the last complete message */
 	bool dead; /* without memory: its bytes are only counted */
 	uint8_t newest; /* direction of the last place tried for a late join */
 	uint32_t candidates; /* places tried */
@@ -83,7 +86,8 @@ struct conns *conns_new(const struct conns_cfg *cfg);
 void conns_free(struct conns *cs);
 struct flow_callbacks conns_callbacks(void); /* for flow_cfg.on; ctx = the struct conns */
 void conns_set_flows(struct conns *cs, struct flow_table *flows);
-/* Stage `framing` (bytes). */
+/* Stages `framing` (bytes) and `limits` (hits: the cap of a protocol that cut something, by its name; `undone`: a
+ * connection that turned out to speak something else). */
 size_t conns_ledger(const struct conns *cs, struct ledger_stage *out, size_t max);
 /* Connections with gaps since the start, their numbers in out (at most max); the count of all. */
 uint64_t conns_gaps(const struct conns *cs, const uint64_t **numbers, size_t *n);

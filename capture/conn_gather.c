@@ -107,3 +107,13 @@ void conn_attributes_keep(struct conn *c, const struct head *h)
 	c->attributes = block;
 	c->n_attributes = n;
 }
+
+void conns_cap_count(struct conns *cs, const char *name)
+{
+	int i = 0;
+	while (i < CAPS_MAX - 1 && cs->caps[i].name && strcmp(cs->caps[i].name, name) != 0)
+		i++;
+	if (!cs->caps[i].name)
+		cs->caps[i].name = name;
+	cs->caps[i].n++;
+}

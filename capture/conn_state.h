@@ -3,7 +3,7 @@
 #pragma once
 #include "capture/conn.h"
 
-enum { GAP_NAMES_MAX = 1000 };
+enum { GAP_NAMES_MAX = 1000, CAPS_MAX = LEDGER_EXITS_MAX };
 
 enum conn_exit {
 	CONN_EXIT_IN_MESSAGES,
@@ -20,7 +20,14 @@ struct conns {
 	struct flow_table *flows;
 	uint64_t opened, in, exits[CONN_EXIT_N], gathered;
 	uint64_t gap_conns, gap_numbers[GAP_NAMES_MAX];
+	struct {
+		const char *name; /* static */
+		uint64_t n;
+	} caps[CAPS_MAX]; /* in the order of their first hit */
 };
+
+/* Names are few, static and compared by their text; beyond CAPS_MAX the last one counts for all. */
+void conns_cap_count(struct conns *cs, const char *name);
 
 /* One run of bytes on its way through the framer */
 struct conn_input {

@@ -218,16 +218,19 @@ static int open_stages(struct pipeline *p)
 				     .open_bodies = s->open_bodies_bytes,
 				     .pending = 65536,
 				     .timeout_ns = s->call_timeout_ns,
+				     .part_messages = (uint32_t)s->part_messages,
+				     .part_ns = s->part_ns,
 				     .redact = s->redact};
 	if (getrandom(&limits.seed, sizeof(limits.seed), 0) < 0)
 		limits.seed = p->start_ns;
 	struct call_sink to = recorder_calls(p->recorder);
 	p->calls = calls_new(&limits, &to);
-	struct conns_cfg cc = {.calls = p->calls,
-			       .framer = {s->header_bytes, s->header_count},
-			       .gather_max = 1 << 20,
-			       .opened = on_conn,
-			       .ctx = p};
+	struct conns_cfg cc = {
+		.calls = p->calls,
+		.framer = {s->header_bytes, s->header_count, (uint32_t)s->max_streams, 64 << 20},
+		.gather_max = 1 << 20,
+		.opened = on_conn,
+		.ctx = p};
 	p->conns = conns_new(&cc);
 	struct flow_cfg fc = {.max_flows = s->max_connections,
 			      .max_pending_flow = s->pending_connection_bytes,

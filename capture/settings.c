@@ -112,6 +112,15 @@ const struct option settings_options[] = {
 	{.name = "header-count", .kind = OPTION_NUMBER, .offset = AT(header_count),
 	 .arg = "N", .initial = "256", .min = 1,
 	 .max = 65536, .help = "headers of one message (default: 256)"},
+	{.name = "max-streams", .kind = OPTION_NUMBER, .offset = AT(max_streams),
+	 .arg = "N", .initial = "1024", .min = 1,
+	 .max = 65536, .help = "open streams of one connection (default: 1024)"},
+	{.name = "part-messages", .kind = OPTION_NUMBER, .offset = AT(part_messages),
+	 .arg = "N", .initial = "1000", .min = 1,
+	 .max = 100000, .help = "a stream leaves in parts of so many messages (default: 1000)"},
+	{.name = "part-time", .kind = OPTION_DURATION, .offset = AT(part_ns),
+	 .arg = "T", .initial = "10s", .min = SECOND / 10, .max = 3600 * SECOND,
+	 .help = "or of so long (default: 10s)"},
 };
 /* clang-format on */
 const size_t settings_n_options = sizeof(settings_options) / sizeof(*settings_options);

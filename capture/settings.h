@@ -37,6 +37,8 @@ struct settings {
 	uint64_t open_bodies_bytes; /* 16 MiB */
 	uint64_t header_bytes; /* 64 KiB */
 	uint64_t header_count; /* 256 */
+	uint64_t max_streams; /* open ones of a connection: 1,024 */
+	uint64_t part_messages, part_ns; /* of a streaming call in one record: 1,000; 10 s */
 	char *service_name, *pod, *namespace_, *container; /* default: from the environment; "" */
 	char config_hash[17]; /* of the values in force, hex; no secret goes into it */
 	uint64_t flag_set; /* options given as flags: bits by their place in the table */

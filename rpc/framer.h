@@ -22,7 +22,7 @@
  *    attributes rst_code and rst_by; streams above GOAWAY's last id: one ABORT | BOTH each, n == 0, with
  *    head.outcome NO_RESPONSE;
  *  - one connection with two kinds of traffic (unary and streaming TTHeader): one framer, head.type;
- *  - HTTP/2 after `Upgrade: h2c`: SWITCH with the attribute upgrade=h2c, see adopt().
+ *  - HTTP/2 after `Upgrade: h2c`: SWITCH to framer_http2 with corr 1: the open request goes on as stream 1.
  */
 #pragma once
 #include <stdbool.h>
@@ -99,6 +99,9 @@ struct head {
 	int32_t status;
 	bool has_status;
 	bool count_only; /* only count the body of this message, keep none of it */
+	/* corr proves nothing (a Thrift client that always sends 0, or always the same): on a connection joined
+	 * late the pair is by order alone and carries `late_join` */
+	bool by_order;
 	enum outcome outcome; /* of a response, by the protocol's rule */
 	enum call_type type; /* of a request, as far as its head tells */
 	const struct header *headers; /* trailers with PIECE_END */
@@ -138,7 +141,10 @@ struct piece {
 	struct head head;
 	struct bytes body;
 	uint64_t missing; /* body bytes known to be lost just before `body` (after gap()) */
-	const struct framer_ops *to; /* SWITCH: NULL = probe again */
+	const struct framer_ops *
+		to; /* SWITCH: NULL = probe again. With corr: the open call goes on there by that id */
+	const char *
+		cap; /* static snake_case name of the limit that cut something here, counted by it; else NULL */
 };
 
 enum probe_answer { PROBE_NO, PROBE_MORE, PROBE_YES, PROBE_REVERSED };
@@ -163,6 +169,10 @@ enum framer_pairing {
 struct framer_limits {
 	size_t header_bytes; /* 64 KiB */
 	size_t header_count; /* 256 */
+	uint32_t
+		streams; /* open ones of a connection, 1,024: the least recently used leaves as ABORT | BOTH with
+			   * FLAG_EVICTED and cap "streams" */
+	size_t frame_bytes; /* 64 MiB: a longer claim is no frame (what a message keeps is call's limit) */
 };
 
 struct framer_ops {
@@ -170,6 +180,9 @@ struct framer_ops {
 	size_t state_size; /* the caller zeroes it, then calls init */
 	enum framer_pairing pairing;
 	bool skips_bodies; /* stays in step when body bytes are missing: gap() may answer 0 */
+	/* Named by a weak signature: an error before its first complete call says that it was another protocol;
+	 * what it gave until then is taken back, and the connection is opaque. */
+	bool weak;
 
 	/*
 	 * What the first bytes of the connection's two directions say; either may be empty. Reads no
@@ -177,6 +190,14 @@ struct framer_ops {
 	 * REVERSED: yes, with client and server the other way round.
 	 */
 	enum probe_answer (*probe)(struct bytes request, struct bytes response);
+
+	/*
+	 * NULL: probe() serves. The same for a connection joined in the middle: one of the heads begins with a
+	 * sender's segment that came after a turn (probably a frame or message start, maybe the middle of one), the
+	 * other is empty or what came just before it. Reads frames rather than prefaces; two frames in a row that
+	 * agree, or both directions, or a long strong magic. Wrongly YES costs the whole connection: better MORE.
+	 */
+	enum probe_answer (*probe_late)(struct bytes request, struct bytes response);
 
 	/* late: the connection was joined in the middle; resync() comes before next(). -ENOMEM. */
 	int (*init)(void *state, const struct framer_limits *limits, bool late);
@@ -229,9 +250,8 @@ struct framer_ops {
 	void (*fini)(void *state);
 
 	/*
-	 * NULL, or: the state (after init) takes over from a framer that gave the SWITCH `from`, whose
-	 * head.attributes say what is open. http2: upgrade=h2c means that stream 1 is the request just sent
-	 * in HTTP/1, half closed.
+	 * NULL, or: the state (after init) takes over from a framer that gave the SWITCH `from` with corr: the request
+	 * of that id was sent whole, its answer comes (http2: stream 1, half closed by the client).
 	 */
 	int (*adopt)(void *state, const struct piece *from);
 };

@@ -190,7 +190,8 @@ static int64_t body_chunk_crlf(struct http1 *c, enum dir dir, struct bytes in, s
 static int64_t parse(struct http1 *c, enum dir dir, enum http1_kind kind, struct bytes in,
 		     struct http1_head *h)
 {
-	const struct framer_limits limits = {c->header_bytes, c->header_count};
+	const struct framer_limits limits = {.header_bytes = c->header_bytes,
+					     .header_count = c->header_count};
 
 	return http1_head_parse(h, kind, in, &limits, &c->side[dir].scan);
 }

@@ -16,8 +16,15 @@ static enum probe_answer tls_record(struct bytes b)
 	return b.n < 3 ? PROBE_MORE : PROBE_YES;
 }
 
-struct prober_verdict prober_ask(struct bytes request, struct bytes response, bool final,
-				 bool skip_proxy)
+static enum probe_answer ask(const struct framer_ops *ops, bool late, struct bytes request,
+			     struct bytes response)
+{
+	return late && ops->probe_late ? ops->probe_late(request, response)
+				       : ops->probe(request, response);
+}
+
+static struct prober_verdict table_ask(struct bytes request, struct bytes response, bool final,
+				       bool skip_proxy, bool late)
 {
 	const struct prober_verdict more = {NULL, false}, opaque = {&framer_opaque, false};
 	bool wait = false;
@@ -33,7 +40,7 @@ struct prober_verdict prober_ask(struct bytes request, struct bytes response, bo
 	for (const struct framer_ops *const *ops = prober_table; *ops; ops++) {
 		if (skip_proxy && *ops == &framer_proxy)
 			continue;
-		enum probe_answer a = (*ops)->probe(request, response);
+		enum probe_answer a = ask(*ops, late, request, response);
 		if (a == PROBE_MORE && !final) {
 			wait = true;
 		} else if (a == PROBE_YES || a == PROBE_REVERSED) {
@@ -43,4 +50,15 @@ struct prober_verdict prober_ask(struct bytes request, struct bytes response, bo
 		}
 	}
 	return wait ? more : opaque;
+}
+
+struct prober_verdict prober_ask(struct bytes request, struct bytes response, bool final,
+				 bool skip_proxy)
+{
+	return table_ask(request, response, final, skip_proxy, false);
+}
+
+struct prober_verdict prober_ask_late(struct bytes request, struct bytes response)
+{
+	return table_ask(request, response, false, false, true);
 }

@@ -21,3 +21,6 @@ struct prober_verdict {
  */
 struct prober_verdict prober_ask(struct bytes request, struct bytes response, bool final,
 				 bool skip_proxy);
+
+/* The same on a connection joined in the middle: framer_ops.probe_late. */
+struct prober_verdict prober_ask_late(struct bytes request, struct bytes response);

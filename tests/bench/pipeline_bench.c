@@ -113,11 +113,11 @@ static void connect_all(struct bench *b, uint16_t port)
 
 static int balance(struct bench *b, uint64_t n)
 {
-	struct ledger_stage st[7];
+	struct ledger_stage st[8];
 	size_t k = flow_ledger(b->flows, st, 2);
-	k += conns_ledger(b->conns, st + k, 7 - k);
-	k += calls_ledger(b->calls, st + k, 7 - k);
-	k += recorder_ledger(b->recorder, st + k, 7 - k);
+	k += conns_ledger(b->conns, st + k, 8 - k);
+	k += calls_ledger(b->calls, st + k, 8 - k);
+	k += recorder_ledger(b->recorder, st + k, 8 - k);
 	for (size_t i = 0; i < k; i++)
 		if (ledger_residue(&st[i])) {
 			fprintf(stderr, "stage %s does not balance\n", st[i].name);

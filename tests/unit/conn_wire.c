@@ -38,7 +38,7 @@ void wire_open(bool syn)
 	struct call_sink sink = recorder_calls(wire.recorder);
 	wire.calls = calls_new(&limits, &sink);
 	struct conns_cfg cc = {.calls = wire.calls,
-			       .framer = {64 << 10, 256},
+			       .framer = {64 << 10, 256, 1024, 64 << 20},
 			       .gather_max = max ? max : 1 << 20,
 			       .gather_all = all};
 	wire.conns = conns_new(&cc);
@@ -129,14 +129,14 @@ void wire_half_close(enum dir dir)
 
 void wire_close(enum flow_end how)
 {
-	struct ledger_stage stages[5];
+	struct ledger_stage stages[6];
 	wire.cb.close(wire.conns, &wire.flow, how);
 	assert_null(wire.flow.user);
 	assert_int_equal(calls_open(wire.calls), 0);
-	size_t n = conns_ledger(wire.conns, stages, 5);
-	n += calls_ledger(wire.calls, stages + n, 5 - n);
-	n += recorder_ledger(wire.recorder, stages + n, 5 - n);
-	assert_int_equal(n, 5);
+	size_t n = conns_ledger(wire.conns, stages, 6);
+	n += calls_ledger(wire.calls, stages + n, 6 - n);
+	n += recorder_ledger(wire.recorder, stages + n, 6 - n);
+	assert_int_equal(n, 6);
 	stages_check(n, stages);
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(stages[i].held, 0);

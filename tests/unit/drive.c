@@ -164,13 +164,17 @@ static void level_add(struct drive *d, const struct framer_ops *ops, bool late)
 }
 
 /* The direction goes to the next framer, which the first of the two makes. */
-static void side_switch(struct drive *d, enum dir dir, const struct framer_ops *to)
+static void side_switch(struct drive *d, enum dir dir, const struct piece *p)
 {
 	struct side *s = &d->side[dir];
+	const struct framer_ops *to = p->to;
 
 	MUST(!s->open);
-	if (++s->level == d->n_levels && to)
+	if (++s->level == d->n_levels && to) {
 		level_add(d, to, false);
+		if (p->corr && to->adopt)
+			MUST(to->adopt(d->levels[s->level].state, p) == 0);
+	}
 	s->probing = s->level == d->n_levels;
 }
 
@@ -243,7 +247,7 @@ static bool side_next(struct drive *d, enum dir dir)
 			}
 			if (l->ops == &framer_proxy)
 				d->skip_proxy = true;
-			side_switch(d, dir, p.to);
+			side_switch(d, dir, &p);
 		} else if (p.what) {
 			piece_take(d, &p, l->ops);
 		}

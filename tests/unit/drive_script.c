@@ -11,7 +11,7 @@ enum { SCRIPT_MAX = 8 << 20, LINE_MAX_BYTES = 1 << 20 };
 void drive_script_init(struct drive_script *s)
 {
 	memset(s, 0, sizeof(*s));
-	s->limits = (struct framer_limits) {64 * 1024, 256};
+	s->limits = (struct framer_limits) {64 * 1024, 256, 1024, 64 << 20};
 }
 
 void drive_script_fini(struct drive_script *s)

@@ -491,7 +491,7 @@ static void h9_large_body(void **state)
 {
 	static const char request[] = "POST / HTTP/1.1\r\nContent-Length: 1073741824\r\n\r\n";
 	static uint8_t run_of[65536];
-	const struct framer_limits limits = {65536, 256};
+	const struct framer_limits limits = {65536, 256, 1024, 64 << 20};
 	void *c = calloc(1, framer_http1.state_size);
 	uint64_t total = 0;
 	struct piece p = {.dir = DIR_REQUEST};

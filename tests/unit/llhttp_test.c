@@ -285,7 +285,7 @@ static bool pull(void *c, const struct sample *s, struct buf *text)
 
 static void judge(const struct sample *s, struct buf *text)
 {
-	const struct framer_limits limits = {65536, 256};
+	const struct framer_limits limits = {65536, 256, 1024, 64 << 20};
 	void *c = calloc(1, framer_http1.state_size);
 
 	assert_int_equal(framer_http1.init(c, &limits, false), 0);

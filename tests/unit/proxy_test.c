@@ -91,7 +91,7 @@ static void endless_line(void **state)
 /* The server may not speak before the preamble was read; what it says then is kept. */
 static void server_waits(void **state)
 {
-	const struct framer_limits limits = {65536, 256};
+	const struct framer_limits limits = {65536, 256, 1024, 64 << 20};
 	struct piece p = {.dir = DIR_RESPONSE};
 	void *c = calloc(1, framer_proxy.state_size);
 	size_t need;
