@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The back ends `cgroup` and `socket`: one probe, two rings, one reader. */
 #include <errno.h>
+#include <limits.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,25 +105,45 @@ static void give(struct attach *a, struct bytes rec)
 	a->cfg.on_packet(a->cfg.ctx, &p);
 }
 
-/* 1: the budget is used up; 0: empty; -EAGAIN: a record is being written. */
-static int take(struct attach *a, struct ring *r, unsigned *budget)
+/* As far as `end`. 1: the budget is used up; 0: nothing is left; -EAGAIN: a record is being written. */
+static int take_until(struct attach *a, struct ring *r, unsigned long end, unsigned *budget)
 {
 	struct bytes rec;
 	int got = 0;
 
-	while (*budget && (got = ring_next(r, &rec)) > 0) {
+	while (*budget && r->at < end && (got = ring_next(r, &rec)) > 0) {
 		give(a, rec);
 		ring_release(r);
 		--*budget;
 	}
-	return *budget ? got : 1;
+	return *budget ? (got < 0 ? got : 0) : 1;
+}
+
+static int take(struct attach *a, struct ring *r, unsigned *budget)
+{
+	return take_until(a, r, ULONG_MAX, budget);
+}
+
+/*
+ * A CPU that saw `spill` just before it was cleared put its event into the overflow ring: older than what the hot
+ * ring holds by now, which may be 4 MiB. The flag is read after the ring's end: what lies before is a straggler.
+ */
+static int take_stragglers(struct attach *a, unsigned *budget)
+{
+	unsigned long end = __atomic_load_n(a->overflow.producer, __ATOMIC_ACQUIRE);
+
+	if (a->overflow.at >= end || __atomic_load_n(&a->loader.control->spill, __ATOMIC_ACQUIRE))
+		return 0;
+	return take_until(a, &a->overflow, end, budget);
 }
 
 static int drain(struct attach *a, unsigned budget)
 {
 	__atomic_store_n(&a->loader.control->sleeping, 0, __ATOMIC_RELAXED);
 	for (;;) {
-		int got = take(a, &a->hot, &budget);
+		int got = take_stragglers(a, &budget);
+		if (got == 0)
+			got = take(a, &a->hot, &budget);
 		unsigned before = budget;
 		if (got == 0)
 			got = take(a, &a->overflow, &budget);

@@ -14,7 +14,8 @@
 enum thrift_form { THRIFT_BINARY, THRIFT_OLD_BINARY, THRIFT_COMPACT };
 enum thrift_type { THRIFT_CALL = 1, THRIFT_REPLY = 2, THRIFT_EXCEPTION = 3, THRIFT_ONEWAY = 4 };
 enum {
-	THRIFT_NAME_MAX = 256, /* bytes of a name with its service; a longer one is no envelope (R7) */
+	THRIFT_NAME_MAX =
+		256, /* bytes of a name with its service; a longer one is no envelope (R7) */
 	THRIFT_DEPTH_MAX = 64,
 	THRIFT_STEPS_MAX = 1 << 20, /* of one skip: fields and elements (R5) */
 };
@@ -59,7 +60,8 @@ int64_t thrift_skip_next(struct thrift_skip *s, struct bytes in, bool *done);
 struct thrift_result {
 	bool known; /* as far as `body` reaches, it could be told */
 	bool is_void; /* an empty struct */
-	enum outcome outcome; /* OK, DECLARED_EXCEPTION (field id >= 1 of a REPLY), SERVER_ERROR (EXCEPTION) */
+	enum outcome
+		outcome; /* OK, DECLARED_EXCEPTION (field id >= 1 of a REPLY), SERVER_ERROR (EXCEPTION) */
 	int32_t code; /* TApplicationException type, else 0 */
 	struct bytes text; /* its message */
 };
