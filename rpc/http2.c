@@ -349,6 +349,16 @@ static void head_give(struct http2 *c, struct http2_stream *s, enum dir dir, str
 		message_end(c, s, dir, out);
 }
 
+static void response_head(struct http2 *c, struct http2_stream *s, struct arrival *a,
+			  struct piece *out)
+{
+	http2_head_response(&a->fields, s, a->ended, out);
+	s->head_unsure = http2_fields_unsure(&a->fields, a->ended);
+	if (s->head_unsure)
+		a->fields.n = 0;
+	head_give(c, s, DIR_RESPONSE, a, out);
+}
+
 static int request_open(struct http2 *c, uint32_t id, struct arrival *a, struct piece *out)
 {
 	struct http2_stream *s = http2_streams_add(&c->streams, id);
@@ -406,10 +416,12 @@ static int response_orphan(struct http2 *c, struct arrival *a, struct piece *out
 	if (!s)
 		return -ENOMEM;
 	s->half[DIR_REQUEST].state = HTTP2_GIVEN_UP;
+	if (id % 2 &&
+	    id > c->max_id) /* its request, should it be read later, would wait for ever */
+		c->max_id = id;
 	s->grpc = grpc_content_type(a->fields.content_type);
 	s->maybe_grpc = !a->fields.has_content_type && a->fields.unknown;
-	http2_head_response(&a->fields, s, a->ended, out);
-	head_give(c, s, DIR_RESPONSE, a, out);
+	response_head(c, s, a, out);
 	return 0;
 }
 
@@ -440,9 +452,25 @@ static void response_first(struct http2 *c, struct http2_stream *s, struct arriv
 	} else if (s->head_lost && !head) {
 		response_rest(c, s, a, out);
 	} else {
-		http2_head_response(&a->fields, s, a->ended, out);
-		head_give(c, s, DIR_RESPONSE, a, out);
+		response_head(c, s, a, out);
 	}
+}
+
+/* Behind a head that may have been 1xx: the head, a further one, or trailers. What is not sure is not told. */
+static void response_unsure(struct http2 *c, struct http2_stream *s, struct arrival *a,
+			    struct piece *out)
+{
+	bool may_be_head =
+		!s->half[DIR_RESPONSE].data && (a->fields.response || a->fields.pseudo_unknown);
+
+	out->corr = s->id;
+	if (a->ended)
+		trailers(c, s, DIR_RESPONSE, a, out);
+	if (!may_be_head)
+		return;
+	out->head.n_headers = 0;
+	if (!a->fields.malformed)
+		out->flags &= ~(unsigned)FLAG_PROTOCOL_ERROR;
 }
 
 static int response_block(struct http2 *c, struct http2_stream *s, struct arrival *a,
@@ -454,8 +482,8 @@ static int response_block(struct http2 *c, struct http2_stream *s, struct arriva
 		response_first(c, s, a, out);
 	else if (s->half[DIR_RESPONSE].state != HTTP2_OPEN)
 		control(s->half[DIR_RESPONSE].state == HTTP2_GIVEN_UP, out);
-	else if (!a->ended && !s->http_status)
-		out->corr = s->id; /* what came before may have been 1xx */
+	else if (s->head_unsure)
+		response_unsure(c, s, a, out);
 	else
 		trailers(c, s, DIR_RESPONSE, a, out);
 	return 0;
@@ -562,8 +590,8 @@ static int64_t frame_rst(struct http2 *c, enum dir dir, const struct http2_frame
 	struct cursor cur = cursor_of(bytes_from(in, HTTP2_HEADER));
 	int digits = snprintf(code, sizeof(code), "%u", cursor_be32(&cur));
 	attributes[0] = (struct attribute) {"rst_code", bytes_of(code, (size_t)digits)};
-	attributes[1] = (struct attribute) {
-		"rst_by", dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
+	attributes[1] = (struct attribute) {"rst_by",
+					    dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
 	out->head.attributes = attributes;
 	out->head.n_attributes = 2;
 	abort_both(c, s, out);
@@ -577,7 +605,8 @@ static struct http2_stream *goaway_victim(const struct http2 *c, enum dir dir, u
 
 	list_for_each (it, &c->streams.lru) {
 		struct http2_stream *s = list_entry(it, struct http2_stream, in_lru);
-		if (s->id > last && s->id % 2 == parity && s->half[DIR_RESPONSE].state == HTTP2_IDLE)
+		if (s->id > last && s->id % 2 == parity &&
+		    s->half[DIR_RESPONSE].state == HTTP2_IDLE)
 			return s;
 	}
 	return NULL;

@@ -84,6 +84,8 @@ static void regular_read(struct http2_fields *f, struct bytes name, struct bytes
 		if (!f->has_content_type)
 			f->content_type = v;
 		f->has_content_type = true;
+	} else if (bytes_eq(name, BYTES("content-length"))) {
+		f->has_content_length = true;
 	} else if (bytes_eq(name, BYTES("host"))) {
 		if (!f->host.n && text_valid(v))
 			f->host = v;
@@ -124,6 +126,12 @@ bool http2_fields_is_request(const struct http2_fields *f, bool ended)
 bool http2_fields_is_response(const struct http2_fields *f, bool ended)
 {
 	return f->response || (f->pseudo_unknown && !ended && !f->request);
+}
+
+bool http2_fields_unsure(const struct http2_fields *f, bool ended)
+{
+	return !ended && !f->status && f->pseudo_unknown && !f->has_content_type &&
+	       !f->has_content_length;
 }
 
 /* ---- heads ---- */
@@ -186,9 +194,9 @@ void http2_head_request(const struct http2_fields *f, struct http2_stream *s, st
 	bool post = bytes_eq(f->method, BYTES("POST")) || (!f->method.n && f->pseudo_unknown);
 	bool connect = is_connect(f);
 
-	s->grpc = !connect && (grpc_content_type(f->content_type) ||
-			       (f->unknown && !f->has_content_type && f->te_trailers &&
-				f->grpc_named));
+	s->grpc = !connect &&
+		  (grpc_content_type(f->content_type) ||
+		   (f->unknown && !f->has_content_type && f->te_trailers && f->grpc_named));
 	s->maybe_grpc = !s->grpc && post && !f->has_content_type && f->unknown;
 	if (s->grpc)
 		route_grpc(f, h);
@@ -212,8 +220,8 @@ static enum outcome http_outcome(int32_t status)
 
 static void grpc_ended(const struct http2_fields *f, struct http2_stream *s, struct piece *out)
 {
-	unsigned found = grpc_end(&out->head, f ? f->list : NULL, f ? f->n : 0, s->http_status,
-				  status_text);
+	unsigned found =
+		grpc_end(&out->head, f ? f->list : NULL, f ? f->n : 0, s->http_status, status_text);
 
 	/* without a :status that is known the rule for a missing grpc-status has nothing to say */
 	if ((found & GRPC_END_UNKNOWN) || (!out->head.has_status && !s->http_status)) {

@@ -13,7 +13,7 @@ struct http2_fields {
 	size_t n;
 	struct bytes method, scheme, path, authority, protocol, host, content_type;
 	int32_t status; /* 0: none */
-	bool has_content_type;
+	bool has_content_type, has_content_length;
 	bool request, response; /* it has pseudo-headers of one */
 	bool unknown; /* a field with an unknown name */
 	bool pseudo_unknown; /* one that may be a pseudo-header */
@@ -35,6 +35,9 @@ void http2_head_request(const struct http2_fields *f, struct http2_stream *s, st
 void http2_head_response(const struct http2_fields *f, struct http2_stream *s, bool ended,
 			 struct piece *out);
 void http2_head_end(const struct http2_fields *f, struct http2_stream *s, struct piece *out);
+
+/* A late join hides whether the block is a final response: fields that no 1xx has would tell. */
+bool http2_fields_unsure(const struct http2_fields *f, bool ended);
 
 /* A response whose head was lost */
 void http2_head_lost(struct piece *out);

@@ -31,6 +31,7 @@ struct http2_stream {
 	struct http2_half half[2]; /* by enum dir */
 	bool grpc;
 	bool maybe_grpc; /* a late join hides what would tell */
+	bool head_unsure; /* what was taken for the response head may have been 1xx */
 	bool head_lost; /* the response head may lie in a gap */
 };
 
