@@ -47,14 +47,14 @@ static size_t slice_messages(const struct call *c, struct slice *s)
 	return room;
 }
 
-/* open: what came of messages that are not complete too. Without complete ones it is all there is to take. */
-static struct slice slice_next(const struct call *c, bool open)
+/* As much as a part holds. What came of a message that is not complete waits for its rest, while there are others. */
+static struct slice slice_next(const struct call *c)
 {
 	struct slice s = {0};
 	size_t room = CALL_PART_BODY_MAX;
 	if (c->streamed)
 		room = slice_messages(c, &s);
-	if (c->streamed && (s.messages < c->n_stream || (s.messages && !open)))
+	if (c->streamed && (s.messages || c->n_stream))
 		return s;
 	for (int d = 0; d < 2; d++) {
 		size_t more = least(c->msg[d].body.n - s.n[d], room);
@@ -131,7 +131,7 @@ static void slice_send(struct calls *cs, struct call *c, const struct slice *s, 
 
 static void part_send(struct calls *cs, struct call *c)
 {
-	struct slice s = slice_next(c, false);
+	struct slice s = slice_next(c);
 	slice_send(cs, c, &s, false);
 }
 

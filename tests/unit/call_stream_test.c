@@ -419,6 +419,46 @@ static void cut_inside_the_second_message(void **state)
 	world_close();
 }
 
+/* The end of a message never comes, and all of its kept bytes are in a part already: its length is told. */
+static void cut_behind_a_part(void **state)
+{
+	(void)state;
+	open_with(1 << 20, 0, 0);
+	uint8_t *p = filled(CALL_PART_BODY_MAX);
+	ask();
+	answer();
+	message(RESP, BYTES("one"), 0);
+	message(RESP, BYTES("two"), 0);
+	expire_in(10 * SECOND);
+	body(RESP, CORR, bytes_of(p, CALL_PART_BODY_MAX), 0);
+	assert_int_equal(parts(), 2);
+	piece(0, (struct piece) {.what = PIECE_ABORT | PIECE_BOTH, .dir = RESP, .corr = CORR});
+	struct joined j = records_join(&w.out, "i-1:1");
+	assert_int_equal(j.n_stream, 3);
+	assert_int_equal(j.stream[2].body.n, CALL_PART_BODY_MAX);
+	assert_int_equal(j.stream[2].body_bytes, CALL_PART_BODY_MAX);
+	records_unjoin(&j);
+	free(p);
+	world_close();
+}
+
+/* Reset before any reply: what it was is known when it ends, in its first part too. */
+static void a_large_request_is_cut(void **state)
+{
+	(void)state;
+	open_with(1 << 20, 0, 0);
+	uint8_t *p = filled(1 << 20);
+	ask();
+	body(REQ, CORR, bytes_of(p, 1 << 20), 0);
+	piece(0, (struct piece) {.what = PIECE_ABORT | PIECE_BOTH, .dir = REQ, .corr = CORR});
+	assert_int_equal(parts(), 2);
+	assert_string_equal(part(0)->call_type, "unary");
+	assert_int_equal(part(1)->outcome, OUTCOME_ABORTED);
+	assert_int_equal(part(1)->n_stream, 0);
+	free(p);
+	world_close();
+}
+
 /* What is held stays below the part and its budget, whatever comes; nothing of memory is charged that is not. */
 static void memory_is_bounded(void **state)
 {
@@ -500,6 +540,8 @@ int main(void)
 		cmocka_unit_test(a_large_unary_call),
 		cmocka_unit_test(a_stream_whose_first_message_is_large),
 		cmocka_unit_test(cut_inside_the_second_message),
+		cmocka_unit_test(cut_behind_a_part),
+		cmocka_unit_test(a_large_request_is_cut),
 		cmocka_unit_test(memory_is_bounded),
 		cmocka_unit_test(over_budget_large_ones_leave_in_parts),
 	};
