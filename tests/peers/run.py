@@ -44,7 +44,8 @@ def one(args):
                           (peer.load(n).scenarios() if args.inside.startswith(n + "_") else ())
                           if "%s_%s" % (n, s.name) == args.inside)
     c = case.Case(args.program, args.dir, args.cgroup)
-    r = modes.Run(c, world.World(args.dir, cache_of(args, name)), scenario, name)
+    r = modes.Run(c, world.World(args.dir, cache_of(args, name), args.golden),
+                  scenario, name)
     try:
         return r.golden(GOLDEN) if args.golden else r.run()
     finally:

@@ -68,8 +68,8 @@ class Client:
 
 
 class World:
-    def __init__(self, directory, cache):
-        self.directory, self.cache = directory, cache
+    def __init__(self, directory, cache, golden=False):
+        self.directory, self.cache, self.golden = directory, cache, golden
         self.log = self.path("log.jsonl")
         open(self.log, "w", encoding="utf-8").close()
         self.started = 0
@@ -79,8 +79,11 @@ class World:
         return os.path.join(self.directory, *parts)
 
     def environment(self, more=None):
-        return {**os.environ, "PEER_LOG": self.log, "PEER_CACHE": self.cache,
-                "PYTHONPATH": APP, "PYTHONDONTWRITEBYTECODE": "1", **(more or {})}
+        own = {"PEER_LOG": self.log, "PEER_CACHE": self.cache, "PYTHONPATH": APP,
+               "PYTHONDONTWRITEBYTECODE": "1"}
+        if self.golden:
+            own["PEER_GOLDEN"] = "1"
+        return {**os.environ, **own, **(more or {})}
 
     def spawn(self, name, argv, env, cwd, **pipes):
         self.started += 1

@@ -7,6 +7,7 @@ proxies, which nobody else logs.
 """
 
 import asyncio
+import os
 import sys
 
 import httpx
@@ -14,7 +15,7 @@ import httpx
 import peerapp
 
 OUTCOME = {2: "OK", 3: "OK", 4: "CLIENT_ERROR", 5: "SERVER_ERROR"}
-BIG = bytes(n * 7 & 255 for n in range(40000))
+BIG = bytes(n * 7 & 255 for n in range(1500 if "PEER_GOLDEN" in os.environ else 40000))
 CALLS = [("GET", "/echo", b""), ("POST", "/echo", b"a body of text\n"), ("PUT", "/echo", BIG),
          ("GET", "/chunks", b""), ("GET", "/status/404", b""), ("DELETE", "/status/503", b""),
          ("GET", "/status/204", b""), ("HEAD", "/echo", b"")]
