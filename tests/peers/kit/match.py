@@ -208,6 +208,11 @@ class Match:
             self.d.add(what, "nobody logged it: %s -> %s" % (record.get("client"),
                                                              record.get("server")))
             return
+        known = [t for t in tokens(record, "request") if t in self.by_token]
+        if known:
+            self.d.add(what, "call %s is not logged at this hop: %s -> %s" % (
+                known[0], record.get("client"), record.get("server")))
+            return
         if record.get("protocol") == "opaque":
             return
         if not set(record.get("flags", [])) & LATE:

@@ -42,3 +42,8 @@ def flags(packet):
 def flow(packet):
     """(source port, destination port)"""
     return struct.unpack_from(">HH", tcp(packet))
+
+
+def time_ns(packet):
+    seconds, micros = struct.unpack_from("<II", packet)
+    return seconds * 10 ** 9 + micros * 1000
