@@ -7,6 +7,8 @@
 #define PROTOCOLS(X) \
 	X(proxy)     \
 	X(http1)     \
+	X(thrift)    \
+	X(thrift_weak) \
 	X(opaque)
 /* clang-format on */
 
