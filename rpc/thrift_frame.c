@@ -9,7 +9,7 @@ static int framed_parse(struct bytes in, bool old, size_t frame_max, struct thri
 	struct cursor c = cursor_of(in);
 
 	*need = 5;
-	if (in.n && in.p[0] > 0x7f)
+	if (in.n && (uint64_t)in.p[0] << 24 > frame_max)
 		return -EPROTO;
 	if (in.n < 4)
 		return 0;
