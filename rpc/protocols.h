@@ -7,6 +7,8 @@
 #define PROTOCOLS(X) \
 	X(proxy)     \
 	X(http1)     \
+	X(ttheader)  \
+	X(kitex_protobuf) \
 	X(opaque)
 /* clang-format on */
 
