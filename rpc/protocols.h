@@ -8,6 +8,8 @@
 	X(proxy)     \
 	X(http2)     \
 	X(http1)     \
+	X(ttheader)  \
+	X(kitex_protobuf) \
 	X(thrift)    \
 	X(thrift_weak) \
 	X(opaque)
