@@ -7,6 +7,8 @@
 #define PROTOCOLS(X) \
 	X(proxy)     \
 	X(http1)     \
+	X(brpc)      \
+	X(dubbo2)    \
 	X(opaque)
 /* clang-format on */
 
