@@ -81,8 +81,7 @@ static struct bytes compress_name(int32_t type, char **text)
 	return sized_decimal(text, (uint32_t)type);
 }
 
-static void head_common(struct piece *out, const struct brpc_meta *m, uint64_t payload,
-			char **text)
+static void head_common(struct piece *out, const struct brpc_meta *m, uint64_t payload, char **text)
 {
 	if (m->compress) {
 		attribute_add(&out->head, "compress_type", compress_name(m->compress, text));

@@ -78,11 +78,11 @@ static bool is_request(const struct dubbo2_frame *f)
 static struct bytes serialization_name(uint8_t id, char **text)
 {
 	static const char *const names[32] = {
-		[2] = "hessian2", [3] = "java",        [4] = "compactedjava",
-		[6] = "fastjson", [7] = "nativejava",  [8] = "kryo",
-		[9] = "fst",      [10] = "nativehessian", [11] = "avro",
-		[12] = "protostuff", [16] = "gson",    [21] = "protobuf-json",
-		[22] = "protobuf", [23] = "fastjson2", [25] = "kryo2",
+		[2] = "hessian2",    [3] = "java",           [4] = "compactedjava",
+		[6] = "fastjson",    [7] = "nativejava",     [8] = "kryo",
+		[9] = "fst",         [10] = "nativehessian", [11] = "avro",
+		[12] = "protostuff", [16] = "gson",          [21] = "protobuf-json",
+		[22] = "protobuf",   [23] = "fastjson2",     [25] = "kryo2",
 		[27] = "msgpack",
 	};
 
@@ -208,9 +208,8 @@ static int dubbo2_check(const struct sized *s, enum dir dir, struct bytes in,
 	if (r == 1 && f.len > s->frame_max)
 		return -1;
 	if (r == 1)
-		*out = (struct sized_frame) {
-			HEAD_BYTES + (uint64_t)f.len, f.id,
-			!is_request(&f) && !(f.flags & FLAG_EVENT)};
+		*out = (struct sized_frame) {HEAD_BYTES + (uint64_t)f.len, f.id,
+					     !is_request(&f) && !(f.flags & FLAG_EVENT)};
 	return r;
 }
 

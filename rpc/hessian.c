@@ -12,11 +12,11 @@ struct level {
 
 /* Bytes behind the tag of a value of fixed size, plus one; 0: another kind. */
 static const uint8_t fixed[256] = {
-	[0x38 ... 0x3f] = 3, ['D'] = 9,  ['F'] = 1,  ['I'] = 5,  ['J'] = 9,
-	['K'] = 5,           ['L'] = 9,  ['N'] = 1,  ['T'] = 1,  ['Y'] = 5,
-	[0x5b ... 0x5c] = 1, [0x5d] = 2, [0x5e] = 3, [0x5f] = 5, [0x80 ... 0xbf] = 1,
-	[0xc0 ... 0xcf] = 2, [0xd0 ... 0xd7] = 3,    [0xd8 ... 0xef] = 1,
-	[0xf0 ... 0xff] = 2,
+	[0x38 ... 0x3f] = 3, ['D'] = 9,           ['F'] = 1,           ['I'] = 5,
+	['J'] = 9,           ['K'] = 5,           ['L'] = 9,           ['N'] = 1,
+	['T'] = 1,           ['Y'] = 5,           [0x5b ... 0x5c] = 1, [0x5d] = 2,
+	[0x5e] = 3,          [0x5f] = 5,          [0x80 ... 0xbf] = 1, [0xc0 ... 0xcf] = 2,
+	[0xd0 ... 0xd7] = 3, [0xd8 ... 0xef] = 1, [0xf0 ... 0xff] = 2,
 };
 
 struct hessian hessian_of(struct bytes in)

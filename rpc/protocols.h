@@ -9,6 +9,7 @@
 	X(http1)     \
 	X(brpc)      \
 	X(dubbo2)    \
+	X(theader)   \
 	X(opaque)
 /* clang-format on */
 

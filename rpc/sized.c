@@ -124,7 +124,10 @@ bool sized_next(struct sized *s, enum dir dir, struct bytes in, struct piece *ou
 		missing_tell(d, out);
 		d->phase = SIZED_HEAD;
 		break;
-	case SIZED_BAD: out->flags = d->flags; *r = -EPROTO; break;
+	case SIZED_BAD:
+		out->flags = d->flags;
+		*r = -EPROTO;
+		break;
 	case SIZED_LOST: *r = -EPROTO; break;
 	case SIZED_ENDED: break;
 	}
