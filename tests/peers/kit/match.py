@@ -78,6 +78,12 @@ def equal(want, seen):
     return want == seen
 
 
+def is_request(key):
+    """Does this field come from the request alone?"""
+    return key.partition(".")[0] in ("protocol", "transport", "service", "method", "path", "request",
+                                     "client", "server")
+
+
 def may_be_unknown(record, key, seen):
     """A late record may leave this field open, if it says so."""
     flags = set(record.get("flags", []))
@@ -191,6 +197,7 @@ class Match:
         before = len(self.d.found)
         self.check_flags(what, x, record)
         if not self.check_reply(what, x, record):
+            self.check_fields(what, {k: v for k, v in x["expect"].items() if is_request(k)}, record)
             return
         whole = self.check_fields(what, x["expect"], record)
         self.check_bodies(what, x, record)
