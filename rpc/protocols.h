@@ -8,6 +8,9 @@
 	X(proxy)     \
 	X(http2)     \
 	X(http1)     \
+	X(brpc)      \
+	X(dubbo2)    \
+	X(theader)   \
 	X(opaque)
 /* clang-format on */
 
