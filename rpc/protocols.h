@@ -10,7 +10,9 @@
 	X(http1)     \
 	X(brpc)      \
 	X(dubbo2)    \
+	X(ttheader)  \
 	X(theader)   \
+	X(kitex_protobuf) \
 	X(opaque)
 /* clang-format on */
 
