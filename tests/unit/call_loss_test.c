@@ -216,7 +216,7 @@ static void resynced_replies(void **state)
 	world_fifo();
 	request(0, "/skipped", PIECE_END);
 	request(0, "/answered", PIECE_END);
-	call_resynced(w.calls, &w.conn[0].queue, DIR_RESPONSE);
+	call_resynced(w.calls, &w.conn[0].queue, DIR_RESPONSE, 1);
 	response(0, 200, "yes", PIECE_END);
 	expect("/skipped", OUTCOME_UNKNOWN, "gap");
 	body_is(expect("/answered", OUTCOME_OK, "")->response, "yes");
