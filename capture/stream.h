@@ -18,7 +18,8 @@
 
 enum {
 	STREAM_SEGMENT_START = 1, /* run.data begins where a sender's segment began */
-	STREAM_TURN = 2, /* the last run of this flow went the other way, and no gap in between hides another */
+	STREAM_TURN =
+		2, /* the last run of this flow went the other way, and no gap in between hides another */
 	STREAM_CONFLICT = 4, /* a retransmission had other bytes: the first ones stand */
 	STREAM_URGENT = 8
 }; /* an out-of-band byte was taken out before or after this run */

@@ -298,7 +298,8 @@ static enum answer bolt_side(struct bytes b, bool reply)
 	if (b.p[0] < 1 || b.p[0] > 2)
 		return NO;
 	const struct bolt *f = &bolts[b.p[0] - 1];
-	if ((b.n > f->type && b.p[f->type] != !reply) || (b.n > f->version2 && b.p[f->version2] != 1))
+	if ((b.n > f->type && b.p[f->type] != !reply) ||
+	    (b.n > f->version2 && b.p[f->version2] != 1))
 		return NO;
 	if (b.n <= f->class_name[reply])
 		return MORE;
@@ -338,9 +339,8 @@ static enum answer mongo_side(struct bytes b, bool reply)
 	if (b.n < 16)
 		return MORE;
 	uint32_t code = le32(b, 12);
-	return le32(b, 0) >= 21 &&
-			       (code == OP_MSG || code == OP_COMPRESSED ||
-				code == (reply ? OP_REPLY : OP_QUERY))
+	return le32(b, 0) >= 21 && (code == OP_MSG || code == OP_COMPRESSED ||
+				    code == (reply ? OP_REPLY : OP_QUERY))
 		       ? YES
 		       : NO;
 }
@@ -399,7 +399,8 @@ static enum answer postgres_reply(struct bytes b)
 	uint32_t size = be32(b, 1), code = be32(b, 5);
 	if (size < 8 || size > 30000)
 		return NO;
-	return (b.p[0] == 'E' ? b.p[5] == 'S' : code <= (b.p[0] == 'R' ? 12u : 0x3ffffu)) ? YES : NO;
+	return (b.p[0] == 'E' ? b.p[5] == 'S' : code <= (b.p[0] == 'R' ? 12u : 0x3ffffu)) ? YES
+											  : NO;
 }
 
 static bool postgres_agree(struct bytes request, struct bytes reply)

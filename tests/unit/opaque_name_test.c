@@ -28,7 +28,8 @@ static const struct sample {
 	{"redis", B("*1\r\n$4\r\nPING\r\n"), B("+PONG\r\n")},
 	{"redis", B("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\nvv\r\n"), B("+OK\r\n")},
 	{"redis", B("*2\r\n$3\r\nget\r\n$1\r\nk\r\n"), B("$-1\r\n")},
-	{"redis", B("*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n"), B("%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n")},
+	{"redis", B("*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n"),
+	 B("%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n")},
 	{"redis", B("*2\r\n$4\r\nAUTH\r\n$1\r\nx\r\n"),
 	 B("-WRONGPASS invalid username-password pair or user is disabled.\r\n")},
 	{"redis", B("*2\r\n$8\r\nJSON.GET\r\n$1\r\nd\r\n"),
@@ -125,9 +126,9 @@ static void every_prefix(void **state)
 		for (size_t q = 0; q <= s->request.n; q++)
 			for (size_t r = 0; r <= s->response.n; r++) {
 				bool more;
-				const char *name = opaque_name(bytes_head(s->request, q),
-							       bytes_head(s->response, r), false,
-							       &more);
+				const char *name =
+					opaque_name(bytes_head(s->request, q),
+						    bytes_head(s->response, r), false, &more);
 				bool whole = q == s->request.n || !strcmp(s->name, "mysql");
 				if (name ? strcmp(name, s->name) != 0 || more : !more && whole)
 					fail_msg("sample %zu of %s at %zu, %zu: %s, more %d", i,
@@ -208,8 +209,9 @@ static void wrong_ones(void **state)
 		{"mysql", B("\xb6\0\0\x01\x8d\xa6\xff\x19\0\0\0\x01\xff" ZEROES_23 "app\0\x14"),
 		 B("\x10\0\0\0\xff\x69\x04Host is blocked")},
 		{"postgresql", B("\0\0\0\x08\x04\xd2\x16\x2f"), B("\x15")},
-		{"old thrift, framed", B("\0\0\0\x25\0\0\0\x05"
-					 "count\x01\0\0\0\0\x0b\0\x01\0\0\0\x01z\0"),
+		{"old thrift, framed",
+		 B("\0\0\0\x25\0\0\0\x05"
+		   "count\x01\0\0\0\0\x0b\0\x01\0\0\0\x01z\0"),
 		 B("\0\0\0\x0f\0\0\0\x05"
 		   "count\x02\0\0\0\0\0")},
 	};
@@ -278,8 +280,10 @@ static void framer_names_at_any_cut(void **state)
 		struct drive_result whole = drive_run(&s, NULL, 0);
 		snprintf(want, sizeof(want), "  a app_protocol=%s\n", samples[i].name);
 		const char *at = strstr((char *)whole.text.p, want);
-		if (!at) fail_msg("%s: %s", want, (char *)whole.text.p);
-		if (strstr(strchr(at, '='), "app_protocol")) fail_msg("%s", (char *)whole.text.p);
+		if (!at)
+			fail_msg("%s: %s", want, (char *)whole.text.p);
+		if (strstr(strchr(at, '='), "app_protocol"))
+			fail_msg("%s", (char *)whole.text.p);
 		for (size_t cut = 1; cut < s.bytes.n; cut++) {
 			struct drive_result r = drive_run(&s, &cut, 1);
 			assert_string_equal((char *)r.text.p, (char *)whole.text.p);

@@ -57,8 +57,7 @@ static void calls_join(struct sweep_run *run)
 	run->calls = calloc(n + 1, sizeof(*run->calls));
 	assert_non_null(run->calls);
 	for (run->n = 0; run->n < n; run->n++)
-		run->calls[run->n] =
-			records_join(&run->out, records_last(&run->out, run->n)->id);
+		run->calls[run->n] = records_join(&run->out, records_last(&run->out, run->n)->id);
 }
 
 static uint64_t undone_of(const struct ledger_stage *s)
@@ -177,9 +176,9 @@ static bool flagged(const struct joined *j, const char *flag)
 /* Says itself that it is not the whole call */
 static bool cut(const struct joined *j)
 {
-	static const char *const flags[] = {"gap",           "truncated", "capture_ended",
-					    "evicted",       "timeout",   "protocol_error",
-					    "smuggling_suspect"};
+	static const char *const flags[] = {
+		"gap",     "truncated",      "capture_ended",    "evicted",
+		"timeout", "protocol_error", "smuggling_suspect"};
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		if (flagged(j, flags[i]))
 			return true;
@@ -434,8 +433,8 @@ static char *told(const struct joined *r, const char *what, const char *detail)
 	return text;
 }
 
-static char *claim_make(const struct sweep_run *truth, const struct joined *r,
-			struct claim *claims, struct sweep_shares *shares)
+static char *claim_make(const struct sweep_run *truth, const struct joined *r, struct claim *claims,
+			struct sweep_shares *shares)
 {
 	struct search s = search(truth, r);
 	bool halves[2] = {r->req_head != NULL, r->resp_head != NULL};

@@ -95,13 +95,31 @@ static void hold(const struct capture *c, const struct packet *p, size_t n, uint
 	sweep_run_fini(&seen);
 	if (wrong && getenv("SWEEP_DUMP")) {
 		sweep_run(&seen, p, n, c->port && b % 4 != 3 ? &c->port : NULL);
-		for (size_t i = 0; i < seen.n; i++) { const Sidetap__V1__Call *r = seen.calls[i].last; if (strstr(r->client, getenv("SWEEP_DUMP"))||strstr(r->server, getenv("SWEEP_DUMP"))) printf("0 < seq REC %s %s %s %s %d %d %s | %s req %d resp %d\n", r->id, r->protocol, r->method, r->path, r->status_code, r->outcome, records_flags(r), r->response && r->response->n_headers? (char*)r->response->headers[0]->value.data:"", !!r->request, !!r->response); }
+		for (size_t i = 0; i < seen.n; i++) {
+			const Sidetap__V1__Call *r = seen.calls[i].last;
+			if (strstr(r->client, getenv("SWEEP_DUMP")) ||
+			    strstr(r->server, getenv("SWEEP_DUMP")))
+				printf("0 < seq REC %s %s %s %s %d %d %s | %s req %d resp %d\n",
+				       r->id, r->protocol, r->method, r->path, r->status_code,
+				       r->outcome, records_flags(r),
+				       r->response && r->response->n_headers
+					       ? (char *)r->response->headers[0]->value.data
+					       : "",
+				       !!r->request, !!r->response);
+		}
 		for (size_t i = 0; i < n; i++) {
-			if (atoi(getenv("SWEEP_DUMP")) != (p[i].sport == c->port ? p[i].dport : p[i].sport)) continue;
-			printf("%zu %c seq %u ack %u len %u flags %x ts %llu: ", i, p[i].sport == c->port ? '<' : '>', p[i].seq, p[i].ack, p[i].len, p[i].flags, (unsigned long long)p[i].ts_ns);
-			for (size_t k = 0; k < p[i].data.n && k < 70; k++) putchar(p[i].data.p[k] < 32 ? '.' : p[i].data.p[k]);
+			if (atoi(getenv("SWEEP_DUMP")) !=
+			    (p[i].sport == c->port ? p[i].dport : p[i].sport))
+				continue;
+			printf("%zu %c seq %u ack %u len %u flags %x ts %llu: ", i,
+			       p[i].sport == c->port ? '<' : '>', p[i].seq, p[i].ack, p[i].len,
+			       p[i].flags, (unsigned long long)p[i].ts_ns);
+			for (size_t k = 0; k < p[i].data.n && k < 70; k++)
+				putchar(p[i].data.p[k] < 32 ? '.' : p[i].data.p[k]);
 			printf(" ... ");
-			for (size_t k = p[i].data.n > 40 ? p[i].data.n - 40 : 0; k < p[i].data.n; k++) putchar(p[i].data.p[k] < 32 ? '.' : p[i].data.p[k]);
+			for (size_t k = p[i].data.n > 40 ? p[i].data.n - 40 : 0; k < p[i].data.n;
+			     k++)
+				putchar(p[i].data.p[k] < 32 ? '.' : p[i].data.p[k]);
 			printf("\n");
 		}
 	}
@@ -248,9 +266,12 @@ static void copies_and_order(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(copies_and_order),      cmocka_unit_test(every_attach_offset),
-		cmocka_unit_test(one_loss),              cmocka_unit_test(losses_of_one_in_1000),
-		cmocka_unit_test(losses_of_one_in_100),  cmocka_unit_test(losses_of_one_in_20),
+		cmocka_unit_test(copies_and_order),
+		cmocka_unit_test(every_attach_offset),
+		cmocka_unit_test(one_loss),
+		cmocka_unit_test(losses_of_one_in_1000),
+		cmocka_unit_test(losses_of_one_in_100),
+		cmocka_unit_test(losses_of_one_in_20),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
