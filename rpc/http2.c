@@ -192,7 +192,7 @@ static void message_end(struct http2 *c, struct http2_stream *s, enum dir dir, s
 {
 	out->what |= PIECE_END;
 	if (s->grpc && !s->half[dir].raw && grpc_split_cut(&s->half[dir].split))
-		out->flags |= FLAG_TRUNCATED;
+		out->flags |= FLAG_PROTOCOL_ERROR;
 	half_close(c, s, dir, HTTP2_DONE);
 }
 

@@ -76,9 +76,15 @@ static void pseudo_read(struct http2_fields *f, struct bytes name, struct bytes 
 	}
 }
 
+/* gRPC's libraries agree among themselves to send such values as they are, behind a 0 (no RFC's form). */
+static bool is_binary(struct bytes name)
+{
+	return name.n > 4 && bytes_eq(bytes_from(name, name.n - 4), BYTES("-bin"));
+}
+
 static void regular_read(struct http2_fields *f, struct bytes name, struct bytes v)
 {
-	if (!name_valid(name) || !value_valid(v)) {
+	if (!name_valid(name) || (!value_valid(v) && !is_binary(name))) {
 		f->malformed = true;
 	} else if (bytes_eq(name, BYTES("content-type"))) {
 		if (!f->has_content_type)
@@ -145,6 +151,7 @@ static void unknown_name(struct head *h, const char *field)
 static void route_grpc(const struct http2_fields *f, struct head *h)
 {
 	h->protocol = "grpc";
+	h->messages = true;
 	if (f->path.n) {
 		grpc_path_split(f->path, &h->service, &h->method);
 	} else if (f->pseudo_unknown) {
@@ -157,6 +164,8 @@ static void route_http(const struct http2_fields *f, bool maybe_grpc, struct hea
 {
 	bool hidden = !f->authority.n && f->pseudo_unknown;
 
+	if (maybe_grpc)
+		unknown_name(h, "protocol");
 	if (!maybe_grpc && !hidden)
 		h->service = f->authority.n ? f->authority : f->host;
 	if (maybe_grpc || (!h->service.n && (hidden || f->unknown)))
@@ -253,6 +262,7 @@ void http2_head_response(const struct http2_fields *f, struct http2_stream *s, b
 	if (s->grpc) {
 		h->protocol = "grpc";
 		s->half[DIR_RESPONSE].raw = proxy_answer(f);
+		h->messages = !s->half[DIR_RESPONSE].raw;
 		if (ended)
 			grpc_ended(f, s, out);
 	} else if (s->maybe_grpc || (!f->status && f->pseudo_unknown)) {

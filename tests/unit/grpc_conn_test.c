@@ -403,7 +403,7 @@ static void compressed(void **state)
 	done();
 }
 
-/* b16: no prefix: never OK without a flag, no byte of it taken for a message; other calls go on. */
+/* b16: no prefix: never OK without a flag, its bytes kept as they are; other calls go on. */
 static void a_prefix_that_is_none(void **state)
 {
 	(void)state;
@@ -421,7 +421,8 @@ static void a_prefix_that_is_none(void **state)
 	flush(RESP);
 	const Sidetap__V1__Call *c = expect(OUTCOME_UNKNOWN, 0, "unary");
 	assert_true(records_flag(c, "protocol_error"));
-	assert_int_equal(c->request->body.len, 0);
+	assert_int_equal(c->request->body.len, 6);
+	assert_memory_equal(c->request->body.data, "\2\0\0\0\1x", 6);
 	c = expect(OUTCOME_OK, 0, "unary");
 	assert_string_equal(records_flags(c), "");
 	body_is(c->response, "fine");
