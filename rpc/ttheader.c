@@ -60,7 +60,8 @@ static int64_t fail(struct ttheader *c, enum dir dir, unsigned flags, struct pie
 static int64_t control(struct ttheader *c, enum dir dir, const struct ttheader_head *h, size_t head,
 		       struct bytes in, struct piece *out)
 {
-	int64_t n = ttheader_side_control(&c->side[dir], h->total - head, bytes_from(in, head), out);
+	int64_t n =
+		ttheader_side_control(&c->side[dir], h->total - head, bytes_from(in, head), out);
 
 	out->what = PIECE_CONTROL;
 	out->cap = h->cut ? h->cap : NULL;
@@ -299,7 +300,8 @@ static void stream_head_fill(const struct ttheader *c, enum dir dir, const struc
 	cap_note(out, h->cap);
 	name_fill(h, &none, &out->head);
 	out->head.transport = h->protocol == 0x11 ? transport_stream_protobuf : transport_stream;
-	ttheader_head_fill(h, dir, dir == DIR_RESPONSE ? reset_attribute(c) : (struct attribute) {0},
+	ttheader_head_fill(h, dir,
+			   dir == DIR_RESPONSE ? reset_attribute(c) : (struct attribute) {0},
 			   &out->head);
 }
 
@@ -343,8 +345,8 @@ static int64_t stream_data(struct ttheader *c, enum dir dir, struct ttheader_str
 
 /* The exception in the payload of a Trailer or Rst, as much of it as is waited for, into *out. 0: *need bytes of the
  * frame are needed; else how many bytes of the frame were looked at. */
-static size_t exception_read(const struct ttheader_side *s, const struct ttheader_head *h, int64_t n,
-			     struct bytes in, struct head *out, size_t *need)
+static size_t exception_read(const struct ttheader_side *s, const struct ttheader_head *h,
+			     int64_t n, struct bytes in, struct head *out, size_t *need)
 {
 	struct ttheader_payload p = {0};
 	uint64_t total = h->total - h->size;
@@ -410,8 +412,8 @@ static void rst_fill(const struct ttheader_head *h, enum dir dir, struct head *o
 	static _Thread_local char code[16];
 	size_t n = 0;
 
-	list[n++] = (struct attribute) {"rst_by", dir == DIR_REQUEST ? BYTES("client")
-								     : BYTES("server")};
+	list[n++] = (struct attribute) {"rst_by",
+					dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
 	if (out->has_status) {
 		int len = snprintf(code, sizeof(code), "%d", out->status);
 		list[n++] = (struct attribute) {"rst_code", bytes_of(code, (size_t)len)};

@@ -27,15 +27,14 @@ static enum ttheader_said said_by(unsigned type)
 static enum ttheader_said stream_said(const struct ttheader_head *h)
 {
 	return ttheader_head_frame(h) == TTHEADER_HEADER && h->isn.n ? TTHEADER_SAID_REQUEST
-								      : TTHEADER_SAID_NOTHING;
+								     : TTHEADER_SAID_NOTHING;
 }
 
 static int verify_stream(const struct ttheader_head *h, enum ttheader_said *said)
 {
 	*said = stream_said(h);
-	return h->protocol >= 0x10 && ttheader_head_frame(h) && ttheader_head_method(h).n
-		       ? 1
-		       : -EPROTO;
+	return h->protocol >= 0x10 && ttheader_head_frame(h) && ttheader_head_method(h).n ? 1
+											  : -EPROTO;
 }
 
 /* Does another frame begin behind this one? */
@@ -81,8 +80,7 @@ int ttheader_find(struct bytes in, const struct framer_limits *limits, size_t *s
 	size_t i = 0;
 
 	for (; in.n - i > 4; i++) {
-		const uint8_t *magic =
-			memchr(in.p + i + 4, TTHEADER_MAGIC >> 8, in.n - i - 4);
+		const uint8_t *magic = memchr(in.p + i + 4, TTHEADER_MAGIC >> 8, in.n - i - 4);
 		i = magic ? (size_t)(magic - in.p) - 4 : in.n - 4;
 		if (!magic)
 			break;

@@ -9,23 +9,62 @@
 enum { INFO_PADDING = 0x00, INFO_STRINGS = 0x01, INFO_INTS = 0x10, INFO_ACL_TOKEN = 0x11 };
 enum { OTHERS_MAX = 1024, NUMBER_MAX = 11 };
 
-static const char *const names[TTHEADER_KEYS] = {
-	"mesh_version",   "transport_type", "log_id",         "from_service",
-	"from_cluster",   "from_idc",       "to_service",     "to_cluster",
-	"to_idc",         "to_method",      "env",            "dest_address",
-	"rpc_timeout_ms", "read_timeout_ms", "ring_hash_key", "ddp_tag",
-	"with_mesh_header", "connect_timeout_ms", "span_context", "short_connection",
-	"from_method",    "stress_tag",     "msg_type",       "http_content_type",
-	"raw_ring_hash_key", "lb_type",     "cluster_shard_id", "frame_type"};
-static const char *const reply_names[TTHEADER_KEYS] = {
-	"reply_mesh_version",   "reply_transport_type", "reply_log_id",         "reply_from_service",
-	"reply_from_cluster",   "reply_from_idc",       "reply_to_service",     "reply_to_cluster",
-	"reply_to_idc",         "reply_to_method",      "reply_env",            "reply_dest_address",
-	"reply_rpc_timeout_ms", "reply_read_timeout_ms", "reply_ring_hash_key", "reply_ddp_tag",
-	"reply_with_mesh_header", "reply_connect_timeout_ms", "reply_span_context",
-	"reply_short_connection", "reply_from_method",  "reply_stress_tag",     NULL,
-	"reply_http_content_type", "reply_raw_ring_hash_key", "reply_lb_type",
-	"reply_cluster_shard_id", NULL};
+static const char *const names[TTHEADER_KEYS] = {"mesh_version",
+						 "transport_type",
+						 "log_id",
+						 "from_service",
+						 "from_cluster",
+						 "from_idc",
+						 "to_service",
+						 "to_cluster",
+						 "to_idc",
+						 "to_method",
+						 "env",
+						 "dest_address",
+						 "rpc_timeout_ms",
+						 "read_timeout_ms",
+						 "ring_hash_key",
+						 "ddp_tag",
+						 "with_mesh_header",
+						 "connect_timeout_ms",
+						 "span_context",
+						 "short_connection",
+						 "from_method",
+						 "stress_tag",
+						 "msg_type",
+						 "http_content_type",
+						 "raw_ring_hash_key",
+						 "lb_type",
+						 "cluster_shard_id",
+						 "frame_type"};
+static const char *const reply_names[TTHEADER_KEYS] = {"reply_mesh_version",
+						       "reply_transport_type",
+						       "reply_log_id",
+						       "reply_from_service",
+						       "reply_from_cluster",
+						       "reply_from_idc",
+						       "reply_to_service",
+						       "reply_to_cluster",
+						       "reply_to_idc",
+						       "reply_to_method",
+						       "reply_env",
+						       "reply_dest_address",
+						       "reply_rpc_timeout_ms",
+						       "reply_read_timeout_ms",
+						       "reply_ring_hash_key",
+						       "reply_ddp_tag",
+						       "reply_with_mesh_header",
+						       "reply_connect_timeout_ms",
+						       "reply_span_context",
+						       "reply_short_connection",
+						       "reply_from_method",
+						       "reply_stress_tag",
+						       NULL,
+						       "reply_http_content_type",
+						       "reply_raw_ring_hash_key",
+						       "reply_lb_type",
+						       "reply_cluster_shard_id",
+						       NULL};
 
 static _Thread_local struct {
 	struct header headers[TTHEADER_HEADERS_MAX];
@@ -100,8 +139,7 @@ static void header_add(struct ttheader_head *h, struct bytes name, struct bytes 
 	if (h->n_headers >= TTHEADER_HEADERS_MAX || h->n_headers >= limits->header_count)
 		h->cap = "header_count";
 	else
-		scratch.headers[h->n_headers++] =
-			(struct header) {name, value, PROVENANCE_LITERAL};
+		scratch.headers[h->n_headers++] = (struct header) {name, value, PROVENANCE_LITERAL};
 }
 
 static void strings_read(struct ttheader_head *h, struct reader *r,
@@ -201,13 +239,13 @@ int64_t ttheader_head_parse(struct ttheader_head *h, struct bytes in, bool eager
 	if (fixed <= 0)
 		return fixed;
 	size_t most = limits->header_bytes > TTHEADER_FIXED + 2 ? limits->header_bytes
-								 : TTHEADER_FIXED + 2;
+								: TTHEADER_FIXED + 2;
 	size_t size = h->size > most ? most : h->size;
 	*need = size;
 	if (in.n < size && !eager)
 		return 0;
-	struct reader r = {.c = cursor_of(bytes_head(bytes_from(in, TTHEADER_FIXED),
-						     size - TTHEADER_FIXED))};
+	struct reader r = {
+		.c = cursor_of(bytes_head(bytes_from(in, TTHEADER_FIXED), size - TTHEADER_FIXED))};
 	r.beyond = h->size - TTHEADER_FIXED - cursor_left(&r.c);
 	struct bytes start = take(&r, 2);
 	if (start.n) {
