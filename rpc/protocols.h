@@ -13,6 +13,8 @@
 	X(ttheader)  \
 	X(theader)   \
 	X(kitex_protobuf) \
+	X(thrift)    \
+	X(thrift_weak) \
 	X(opaque)
 /* clang-format on */
 
