@@ -227,7 +227,9 @@ static enum probe_answer brpc_probe_late(struct bytes request, struct bytes resp
 
 	if (q == PROBE_YES || r == PROBE_REVERSED)
 		return PROBE_YES;
-	return q == PROBE_REVERSED && r == PROBE_YES ? PROBE_REVERSED : PROBE_MORE;
+	if (q == PROBE_REVERSED && r == PROBE_YES)
+		return PROBE_REVERSED;
+	return q == PROBE_NO && r == PROBE_NO ? PROBE_NO : PROBE_MORE;
 }
 
 static int brpc_check(const struct sized *s, enum dir dir, struct bytes in, struct sized_frame *out)

@@ -252,7 +252,8 @@ static bool is_strong(struct bytes in)
 
 static enum probe_answer dubbo2_probe_late(struct bytes request, struct bytes response)
 {
-	enum kind q = kind_of(request), r = kind_of(response);
+	enum kind q = request.n ? kind_of(request) : KIND_NONE;
+	enum kind r = response.n ? kind_of(response) : KIND_NONE;
 
 	if (q == KIND_REPLY && r == KIND_REQUEST)
 		return PROBE_REVERSED;
@@ -262,7 +263,7 @@ static enum probe_answer dubbo2_probe_late(struct bytes request, struct bytes re
 		return PROBE_YES;
 	if ((r == KIND_REPLY || r == KIND_EVENT) && is_strong(response))
 		return PROBE_YES;
-	return PROBE_MORE;
+	return q == KIND_NONE && r == KIND_NONE ? PROBE_NO : PROBE_MORE;
 }
 
 /* ---- the table ---- */

@@ -143,13 +143,14 @@ static enum probe_answer theader_probe(struct bytes request, struct bytes respon
 
 static enum probe_answer theader_probe_late(struct bytes request, struct bytes response)
 {
-	enum kind q = kind_of(request), r = kind_of(response);
+	enum kind q = request.n ? kind_of(request) : KIND_NONE;
+	enum kind r = response.n ? kind_of(response) : KIND_NONE;
 
 	if (q == KIND_REPLY && r == KIND_CALL)
 		return PROBE_REVERSED;
 	if (q == KIND_CALL || r == KIND_REPLY || (q == KIND_EITHER && r == KIND_EITHER))
 		return PROBE_YES;
-	return PROBE_MORE;
+	return q == KIND_NONE && r == KIND_NONE ? PROBE_NO : PROBE_MORE;
 }
 
 static int theader_check(const struct sized *s, enum dir dir, struct bytes in,
