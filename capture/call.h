@@ -203,8 +203,9 @@ void call_piece(struct calls *cs, struct conn *conn, struct call_queue *q, const
  * belonged to leaves as UNKNOWN with `gap`, or when its reply does not come. */
 void call_gap(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t end_off);
 
-/* The direction is in step again. Replies in order: it is the newest request that is answered next. */
-void call_resynced(struct calls *cs, struct call_queue *q, enum dir dir);
+/* The direction is in step again at stream offset off. Replies in order: a request sent when the client had no more than
+ * what lies before is answered from here on; of the others, whose replies may have been skipped, the newest is. */
+void call_resynced(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t off);
 
 /* The framer gave up: the open calls leave with UNKNOWN and `flags`, which later calls carry too. */
 void call_error(struct calls *cs, struct call_queue *q, unsigned flags);

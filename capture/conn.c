@@ -246,7 +246,7 @@ static bool conn_resync(struct conns *cs, struct conn *c, enum dir dir, struct c
 		return false;
 	d->mode = CONN_RUN;
 	d->synced = true;
-	call_resynced(cs->cfg.calls, &c->queue, dir);
+	call_resynced(cs->cfg.calls, &c->queue, dir, d->off - in->data.n - d->gather.n);
 	return true;
 }
 

@@ -527,6 +527,8 @@ static int http1_resync(void *state, enum dir dir, struct bytes in, unsigned hin
 			     : -EPROTO;
 	if (n == 0)
 		return 0;
+	if (n > 0 && dir == DIR_REQUEST && !http1_method_known(h.method))
+		n = -EPROTO;
 	c->side[dir].scan = (struct http1_scan) {0};
 	if (n < 0) {
 		*skip = in.n;
