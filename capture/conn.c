@@ -435,6 +435,9 @@ static void dir_finish(struct conns *cs, struct conn *c, enum dir dir)
 	}
 	if (dir == DIR_RESPONSE && c->ops && d->mode == CONN_RUN && d->gather.n)
 		call_head_cut(&c->queue);
+	/* what never came into step may have held the replies */
+	if (dir == DIR_RESPONSE && d->mode == CONN_RESYNC)
+		call_gap(cs->cfg.calls, &c->queue, dir, d->off);
 	bool late = d->mode != CONN_RUN && c->late;
 	conn_gather_drop(cs, d, d->gather.n,
 			 late ? CONN_EXIT_SKIPPED_ATTACH : CONN_EXIT_PARTIAL_AT_CLOSE);

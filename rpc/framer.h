@@ -99,6 +99,9 @@ struct head {
 	int32_t status;
 	bool has_status;
 	bool count_only; /* only count the body of this message, keep none of it */
+	/* The body is a row of messages (PIECE_MESSAGE ends each): what is kept of a call with one each way is not told
+	 * before it is known that no second one comes. */
+	bool messages;
 	/* corr proves nothing (a Thrift client that always sends 0, or always the same): on a connection joined
 	 * late the pair is by order alone and carries `late_join` */
 	bool by_order;

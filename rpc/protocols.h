@@ -6,6 +6,7 @@
 /* clang-format off */
 #define PROTOCOLS(X) \
 	X(proxy)     \
+	X(http2)     \
 	X(http1)     \
 	X(opaque)
 /* clang-format on */
