@@ -8,6 +8,8 @@
 	X(proxy)     \
 	X(http2)     \
 	X(http1)     \
+	X(thrift)    \
+	X(thrift_weak) \
 	X(opaque)
 /* clang-format on */
 
