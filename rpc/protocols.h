@@ -8,7 +8,9 @@
 	X(proxy)     \
 	X(http2)     \
 	X(http1)     \
+	X(ttheader)  \
 	X(thrift)    \
+	X(kitex_protobuf) \
 	X(thrift_weak) \
 	X(opaque)
 /* clang-format on */
