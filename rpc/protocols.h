@@ -8,7 +8,10 @@
 	X(proxy)     \
 	X(http2)     \
 	X(http1)     \
+	X(brpc)      \
+	X(dubbo2)    \
 	X(ttheader)  \
+	X(theader)   \
 	X(thrift)    \
 	X(kitex_protobuf) \
 	X(thrift_weak) \
