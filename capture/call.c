@@ -477,15 +477,21 @@ void call_gap(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t end
 
 void call_resynced(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t off)
 {
+	bool kept = false;
 	if (dir != DIR_RESPONSE || q->pairing != PAIRING_FIFO)
 		return;
 	list_for_each_safe (it, next, &q->calls) {
 		struct call *c = list_entry(it, struct call, in_conn);
+		if (call_is_waiting(c) && c->req_ack >= off) {
+			kept = true;
+			continue;
+		}
 		c->owed = 0;
-		if (call_is_waiting(c) && q->waiting > 1 && c->req_ack < off)
+		if (call_is_waiting(c) && q->waiting > 1)
 			call_finish(cs, q, c, CALL_GAP, END_GAP);
 	}
-	q->owed = 0;
+	if (!kept)
+		q->owed = 0;
 }
 
 void call_error(struct calls *cs, struct call_queue *q, unsigned flags)

@@ -207,6 +207,9 @@ void call_gap(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t end
  * what lies before is answered from here on; of the others, whose replies may have been skipped, the newest is. */
 void call_resynced(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t off);
 
+/* FIFO: how many requests will await a reply when the replies are in step again at this offset. */
+uint32_t call_queue_asked(const struct call_queue *q, uint64_t off);
+
 /* The framer gave up: the open calls leave with UNKNOWN and `flags`, which later calls carry too. */
 void call_error(struct calls *cs, struct call_queue *q, unsigned flags);
 
