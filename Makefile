@@ -129,12 +129,12 @@ demo: deps ## the first minute: real calls through the eBPF probe into Kafka, sh
 	@$(MAKE) --no-print-directory -j2 all >/dev/null
 	@tests/demo.sh $(BUILD)/sidetap
 
-test: deps ## unit, golden, fuzz corpus (plain and under sanitizers), end to end
+test: deps ## unit, golden, fuzz corpus (plain and under sanitizers), end to end, quick peers
 	@$(MAKE) --no-print-directory -j2 -s all tests benches
 	@$(MAKE) --no-print-directory -j2 -s asan fuzz-build
 	@tests/run.sh $(BUILD)
 
-test-all: test ## and what is slower: kernels, a real broker, long campaigns
+test-all: test ## and what is slower: kernels, a real broker, every peer, long campaigns
 	@tests/run.sh $(BUILD) slow
 
 test-kernels: deps all ## boot other kernels under QEMU, attach, compare

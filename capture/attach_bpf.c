@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The back ends `cgroup` and `socket`: one probe, two rings, one reader. */
 #include <errno.h>
-#include <limits.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +20,7 @@
 #include "capture/attach.h"
 #include "capture/cgroup.h"
 #include "capture/loader.h"
-#include "capture/ring.h"
+#include "capture/ring_pair.h"
 
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
@@ -31,7 +30,7 @@ struct attach {
 	struct attach_cfg cfg; /* spec, ports: only during open */
 	bool socket;
 	struct loader loader;
-	struct ring hot, overflow;
+	struct ring_pair rings;
 	int epoll;
 	/* cgroup */
 	struct cgroup_set set;
@@ -71,8 +70,9 @@ static const struct {
 
 /* ---- reading ---- */
 
-static void give(struct attach *a, struct bytes rec)
+static void give(void *ctx, struct bytes rec)
 {
+	struct attach *a = ctx;
 	const struct event *e = (const void *)rec.p;
 
 	if (rec.n < sizeof(*e) || e->data_len > rec.n - sizeof(*e) ||
@@ -105,64 +105,17 @@ static void give(struct attach *a, struct bytes rec)
 	a->cfg.on_packet(a->cfg.ctx, &p);
 }
 
-/* As far as `end`. 1: the budget is used up; 0: nothing is left; -EAGAIN: a record is being written. */
-static int take_until(struct attach *a, struct ring *r, unsigned long end, unsigned *budget)
-{
-	struct bytes rec;
-	int got = 0;
-
-	while (*budget && r->at < end && (got = ring_next(r, &rec)) > 0) {
-		give(a, rec);
-		ring_release(r);
-		--*budget;
-	}
-	return *budget ? (got < 0 ? got : 0) : 1;
-}
-
-static int take(struct attach *a, struct ring *r, unsigned *budget)
-{
-	return take_until(a, r, ULONG_MAX, budget);
-}
-
-/*
- * A CPU that saw `spill` just before it was cleared put its event into the overflow ring: older than what the hot
- * ring holds by now, which may be 4 MiB. The flag is read after the ring's end: what lies before is a straggler.
- */
-static int take_stragglers(struct attach *a, unsigned *budget)
-{
-	unsigned long end = __atomic_load_n(a->overflow.producer, __ATOMIC_ACQUIRE);
-
-	if (a->overflow.at >= end || __atomic_load_n(&a->loader.control->spill, __ATOMIC_ACQUIRE))
-		return 0;
-	return take_until(a, &a->overflow, end, budget);
-}
-
 static int drain(struct attach *a, unsigned budget)
 {
 	__atomic_store_n(&a->loader.control->sleeping, 0, __ATOMIC_RELAXED);
-	for (;;) {
-		int got = take_stragglers(a, &budget);
-		if (got == 0)
-			got = take(a, &a->hot, &budget);
-		unsigned before = budget;
-		if (got == 0)
-			got = take(a, &a->overflow, &budget);
-		if (got)
-			return ATTACH_MORE;
-		if (budget == before)
-			break; /* hot was empty, then overflow was, and nothing was taken in between
-				*/
-	}
-	if (__atomic_load_n(&a->loader.control->spill, __ATOMIC_RELAXED))
-		__atomic_store_n(&a->loader.control->spill, 0, __ATOMIC_RELAXED);
-	return ATTACH_EMPTY;
+	return ring_pair_drain(&a->rings, budget, give, a) ? ATTACH_MORE : ATTACH_EMPTY;
 }
 
 static bool sleep_(struct attach *a)
 {
 	__atomic_store_n(&a->loader.control->sleeping, 1, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (ring_empty(&a->hot) && ring_empty(&a->overflow))
+	if (ring_pair_empty(&a->rings))
 		return true;
 	__atomic_store_n(&a->loader.control->sleeping, 0, __ATOMIC_RELAXED);
 	return false;
@@ -176,10 +129,11 @@ static int fd_(struct attach *a)
 static int open_rings(struct attach *a)
 {
 	const struct loader *l = &a->loader;
-	int err = ring_open(&a->hot, l->hot_fd, l->hot_bytes);
+	a->rings.spill = &a->loader.control->spill;
+	int err = ring_open(&a->rings.hot, l->hot_fd, l->hot_bytes);
 
 	if (!err)
-		err = ring_open(&a->overflow, l->overflow_fd, l->overflow_bytes);
+		err = ring_open(&a->rings.overflow, l->overflow_fd, l->overflow_bytes);
 	if (err)
 		return err;
 	struct epoll_event ev = {.events = EPOLLIN};
@@ -307,8 +261,8 @@ static void close_(struct attach *a)
 	detach(a);
 	if (a->epoll >= 0)
 		close(a->epoll);
-	ring_close(&a->hot);
-	ring_close(&a->overflow);
+	ring_close(&a->rings.hot);
+	ring_close(&a->rings.overflow);
 	loader_close(&a->loader);
 	cgroup_set_close(&a->set);
 	free(a);

@@ -150,24 +150,28 @@ static void equals_a_full_decode(void **state)
 	for (unsigned i = 0; i < n; i++) {
 		struct h2_traffic t;
 		struct h2_reader r;
+		size_t seen = 0;
 		h2_traffic_make(&t, STREAMS, i + 1);
 		h2_reader_open(&r, false);
 		feed_all(&r, &t, &seed);
 		assert_false(r.dead[0] || r.dead[1] || r.lost[0] || r.lost[1]);
 		assert_int_equal(r.caps, 0);
-		assert_int_equal(r.got.n, t.truth.n);
 		for (size_t k = 0; k < t.truth.n; k++) {
 			const struct h2_call *w = &t.truth.list[k];
+			if (!w->msg[0].head.seen) /* reset before a byte of it was sent */
+				continue;
 			const struct h2_call *g = h2_calls_find(&r.got, w->id);
 			assert_non_null(g);
 			same_call(g, w);
 			streams++;
+			seen++;
 			resets += w->reset;
 			pushes += w->id % 2 == 0;
 			interims += w->interims;
 			trailers += w->msg[0].trailers.n > 0;
 			fields += w->msg[0].head.n + w->msg[1].head.n;
 		}
+		assert_int_equal(r.got.n, seen);
 		bytes += t.bytes.n;
 		h2_reader_close(&r);
 		h2_traffic_fini(&t);
@@ -175,7 +179,7 @@ static void equals_a_full_decode(void **state)
 	print_message("%zu streams equal, %zu reset, %zu pushed, %zu 1xx, %zu request trailers, "
 		      "%zu fields, %.1f MB\n",
 		      streams, resets, pushes, interims, trailers, fields, (double)bytes / 1e6);
-	assert_true(streams >= n * STREAMS && resets && pushes && interims && trailers);
+	assert_true(streams >= (size_t)n * STREAMS && resets && pushes && interims && trailers);
 }
 
 /* ---- late, and with losses ---- */
