@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * HTTP/2 with a script (tests/unit/drive.h) as input: tests/corpus/http2 seeds it as it is. The driver aborts when
- * the framer breaks its contract; the messages must not depend on the cuts.
+ * the framer breaks its contract; the messages must not depend on the cuts, as long as no place was looked for: there, each
+ * part is a sender's segment, and those are what resync() goes by.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,9 +17,10 @@ static int by_value(const void *a, const void *b)
 	return *(const size_t *)a < *(const size_t *)b ? -1 : 1;
 }
 
-static void same(const struct drive_result *a, struct drive_result b)
+static void same(const struct drive_result *a, struct drive_result b, bool late)
 {
-	if (a->text.n != b.text.n || memcmp(a->text.p, b.text.p, a->text.n) != 0) {
+	if (!a->resyncs && !b.resyncs && !late &&
+	    (a->text.n != b.text.n || memcmp(a->text.p, b.text.p, a->text.n) != 0)) {
 		fprintf(stderr, "whole:\n%s\ncut:\n%s\n", a->text.p, b.text.p);
 		abort();
 	}
@@ -43,9 +45,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			cuts[i] = drive_random(&seed) % s.bytes.n;
 		qsort(cuts, n, sizeof(cuts[0]), by_value);
 		struct drive_result whole = drive_run(&s, NULL, 0);
-		same(&whole, drive_run(&s, cuts, n));
+		same(&whole, drive_run(&s, cuts, n), s.late);
 		if (s.bytes.n < 600)
-			same(&whole, drive_run_bytes(&s));
+			same(&whole, drive_run_bytes(&s), s.late);
 		drive_result_fini(&whole);
 	}
 	drive_script_fini(&s);
