@@ -76,9 +76,15 @@ static void pseudo_read(struct http2_fields *f, struct bytes name, struct bytes 
 	}
 }
 
+/* gRPC's libraries agree among themselves to send such values as they are, behind a 0 (no RFC's form). */
+static bool is_binary(struct bytes name)
+{
+	return name.n > 4 && bytes_eq(bytes_from(name, name.n - 4), BYTES("-bin"));
+}
+
 static void regular_read(struct http2_fields *f, struct bytes name, struct bytes v)
 {
-	if (!name_valid(name) || !value_valid(v)) {
+	if (!name_valid(name) || (!value_valid(v) && !is_binary(name))) {
 		f->malformed = true;
 	} else if (bytes_eq(name, BYTES("content-type"))) {
 		if (!f->has_content_type)
@@ -99,7 +105,11 @@ void http2_fields_read(struct http2_fields *f, const struct hpack_list *list)
 {
 	bool regular = false;
 
-	*f = (struct http2_fields) {.list = list->fields, .n = list->n};
+	*f = (struct http2_fields) {.list = list->fields,
+				    .n = list->n,
+				    .unknown_entries = list->unknown,
+				    .n_unknown = list->n_unknown,
+				    .unknown_whole = list->unknown_whole && !list->cap};
 	for (size_t i = 0; i < f->n; i++) {
 		struct bytes name = f->list[i].name;
 		if (f->list[i].provenance == PROVENANCE_UNKNOWN && !name.n) {
@@ -145,6 +155,7 @@ static void unknown_name(struct head *h, const char *field)
 static void route_grpc(const struct http2_fields *f, struct head *h)
 {
 	h->protocol = "grpc";
+	h->messages = true;
 	if (f->path.n) {
 		grpc_path_split(f->path, &h->service, &h->method);
 	} else if (f->pseudo_unknown) {
@@ -157,6 +168,8 @@ static void route_http(const struct http2_fields *f, bool maybe_grpc, struct hea
 {
 	bool hidden = !f->authority.n && f->pseudo_unknown;
 
+	if (maybe_grpc)
+		unknown_name(h, "protocol");
 	if (!maybe_grpc && !hidden)
 		h->service = f->authority.n ? f->authority : f->host;
 	if (maybe_grpc || (!h->service.n && (hidden || f->unknown)))
@@ -180,15 +193,17 @@ static bool request_malformed(const struct http2_fields *f)
 	return f->malformed || f->response || (lacks && !f->pseudo_unknown);
 }
 
-void http2_head_request(const struct http2_fields *f, struct http2_stream *s, struct piece *out)
+void http2_head_request(const struct http2_fields *f, struct http2_stream *s, bool proven,
+			struct piece *out)
 {
 	struct head *h = &out->head;
 	bool post = bytes_eq(f->method, BYTES("POST")) || (!f->method.n && f->pseudo_unknown);
 	bool connect = is_connect(f);
 
-	s->grpc = !connect && (grpc_content_type(f->content_type) ||
-			       (f->unknown && !f->has_content_type && f->te_trailers &&
-				f->grpc_named));
+	s->grpc = !connect &&
+		  (grpc_content_type(f->content_type) ||
+		   (f->unknown && !f->has_content_type && f->te_trailers && f->grpc_named) ||
+		   (proven && !f->has_content_type));
 	s->maybe_grpc = !s->grpc && post && !f->has_content_type && f->unknown;
 	if (s->grpc)
 		route_grpc(f, h);
@@ -212,8 +227,8 @@ static enum outcome http_outcome(int32_t status)
 
 static void grpc_ended(const struct http2_fields *f, struct http2_stream *s, struct piece *out)
 {
-	unsigned found = grpc_end(&out->head, f ? f->list : NULL, f ? f->n : 0, s->http_status,
-				  status_text);
+	unsigned found =
+		grpc_end(&out->head, f ? f->list : NULL, f ? f->n : 0, s->http_status, status_text);
 
 	/* without a :status that is known the rule for a missing grpc-status has nothing to say */
 	if ((found & GRPC_END_UNKNOWN) || (!out->head.has_status && !s->http_status)) {
@@ -238,7 +253,7 @@ static bool proxy_answer(const struct http2_fields *f)
 {
 	if (f->has_content_type)
 		return !grpc_content_type(f->content_type);
-	return !f->unknown && f->status && f->status != 200;
+	return f->status && f->status != 200;
 }
 
 void http2_head_response(const struct http2_fields *f, struct http2_stream *s, bool ended,
@@ -253,6 +268,7 @@ void http2_head_response(const struct http2_fields *f, struct http2_stream *s, b
 	if (s->grpc) {
 		h->protocol = "grpc";
 		s->half[DIR_RESPONSE].raw = proxy_answer(f);
+		h->messages = !s->half[DIR_RESPONSE].raw;
 		if (ended)
 			grpc_ended(f, s, out);
 	} else if (s->maybe_grpc || (!f->status && f->pseudo_unknown)) {
@@ -270,6 +286,11 @@ void http2_head_end(const struct http2_fields *f, struct http2_stream *s, struct
 		out->flags |= FLAG_PROTOCOL_ERROR;
 	if (s->grpc)
 		grpc_ended(f, s, out);
+}
+
+void http2_head_unsure(struct piece *out)
+{
+	unknown_name(&out->head, "protocol");
 }
 
 void http2_head_lost(struct piece *out)
