@@ -475,9 +475,23 @@ void call_gap(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t end
 		q->owed = 0;
 }
 
+/* What was passed over up to where it is in step again may have held replies too. */
+static void skipped_replies(struct calls *cs, struct call_queue *q, uint64_t off)
+{
+	if (off > q->lost_to)
+		q->lost_to = off;
+	list_for_each_safe (it, next, &q->calls) {
+		struct call *c = list_entry(it, struct call, in_conn);
+		if (call_is_waiting(c))
+			gap_in_replies(cs, q, c, off);
+	}
+}
+
 void call_resynced(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t off)
 {
 	bool kept = false;
+	if (dir == DIR_RESPONSE && q->pairing == PAIRING_ID)
+		skipped_replies(cs, q, off);
 	if (dir != DIR_RESPONSE || q->pairing != PAIRING_FIFO)
 		return;
 	list_for_each_safe (it, next, &q->calls) {
