@@ -57,15 +57,22 @@ static void unary(void **state)
 {
 	struct bytes q = binary(1, "Echo", 5, string_field(1, "hello"));
 	struct bytes r = binary(2, "Echo", 5, string_field(0, "olleh"));
-	struct bytes request = FRAME(
-		.seq = 5,
-		.strings = {{"RPC_TRANSIT_traceparent",
-			     "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
-			    {"isn", "EchoService"},
-			    {"RPC_PERSIST_K", "v"}},
-		.ints = {{1, "framed"}, {2, "log-1"}, {3, "from"}, {6, "to"}, {9, "Echo"},
-			 {12, "5000"}, {20, "caller"}, {22, "1"}, {99, "new"}},
-		.token = "secret", .payload = framed(q));
+	struct bytes request =
+		FRAME(.seq = 5,
+		      .strings = {{"RPC_TRANSIT_traceparent",
+				   "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+				  {"isn", "EchoService"},
+				  {"RPC_PERSIST_K", "v"}},
+		      .ints = {{1, "framed"},
+			       {2, "log-1"},
+			       {3, "from"},
+			       {6, "to"},
+			       {9, "Echo"},
+			       {12, "5000"},
+			       {20, "caller"},
+			       {22, "1"},
+			       {99, "new"}},
+		      .token = "secret", .payload = framed(q));
 	struct bytes reply = FRAME(.seq = 5, .strings = {{"k", "back"}}, .ints = {{22, "2"}},
 				   .payload = framed(r));
 
@@ -174,7 +181,8 @@ static void kitex_protobuf(void **state)
 
 	(void)state;
 	wire_open(true);
-	client(FRAME(.seq = 5, .protocol = 4, .ints = {{9, "Echo"}, {6, "Pb"}}, .payload = framed(q)));
+	client(FRAME(.seq = 5, .protocol = 4, .ints = {{9, "Echo"}, {6, "Pb"}},
+		     .payload = framed(q)));
 	server(FRAME(.seq = 5, .protocol = 4,
 		     .payload = framed(protobuf(3, "Echo", 5, error_proto(-3, "bad")))));
 	record *c = wire_next();
