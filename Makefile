@@ -14,7 +14,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 CFLAGS ?= -O2 -g
 override CFLAGS += -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fno-strict-aliasing $(SANFLAGS)
 CPPFLAGS += -I. -I$(BUILD)/gen
-LDLIBS := -lbpf -lelf -lz -lpcap -lrdkafka -lzstd -lprotobuf-c -lyaml -ljansson -lpthread -lm
+LDLIBS := -lbpf -lelf -lz -lpcap -lrdkafka -lzstd -lprotobuf-c -lyaml -ljansson -lnghttp2 -lpthread -lm
 
 # base, rpc, sink, capture, analyze, replay: the library; cli: the program on top of it
 LIB_DIRS := base rpc sink capture analyze replay
@@ -129,12 +129,12 @@ demo: deps ## the first minute: real calls through the eBPF probe into Kafka, sh
 	@$(MAKE) --no-print-directory -j2 all >/dev/null
 	@tests/demo.sh $(BUILD)/sidetap
 
-test: deps ## unit, golden, fuzz corpus (plain and under sanitizers), end to end
+test: deps ## unit, golden, fuzz corpus (plain and under sanitizers), end to end, quick peers
 	@$(MAKE) --no-print-directory -j2 -s all tests benches
 	@$(MAKE) --no-print-directory -j2 -s asan fuzz-build
 	@tests/run.sh $(BUILD)
 
-test-all: test ## and what is slower: kernels, a real broker, long campaigns
+test-all: test ## and what is slower: kernels, a real broker, every peer, long campaigns
 	@tests/run.sh $(BUILD) slow
 
 test-kernels: deps all ## boot other kernels under QEMU, attach, compare

@@ -204,6 +204,7 @@ void call_message_head(struct call *c, enum dir dir, const struct piece *p, bool
 	m->headers = headers_copy(c, &b, h->headers, h->n_headers);
 	m->n_headers = m->headers ? h->n_headers : 0;
 	m->count_only = h->count_only;
+	c->messages |= h->messages;
 	if (m->n_headers < h->n_headers)
 		c->flags |= FLAG_TRUNCATED;
 	if (h->protocol)
@@ -270,6 +271,7 @@ int call_message_boundary(struct call *c, enum dir dir, uint64_t ts_ns, bool com
 		c->cap_stream = cap;
 	}
 	size_t off = c->message_off[dir];
+	c->messages = true;
 	c->stream[c->n_stream++] = (struct call_stream_message) {
 		dir,       ts_ns, off, m->body.n - off, m->body_bytes - c->message_start[dir],
 		compressed};

@@ -260,13 +260,13 @@ static struct record_message message_of(const struct recorder *r, const struct c
 	return out;
 }
 
-/* What came of a message that is not complete; its length is told with its last piece only. */
+/* What came of a message that is not complete; its length is told with its last piece only, which may be empty. */
 static bool stream_rest(const struct recorder *r, const struct call *c, enum dir dir, bool last,
 			struct record_stream_message *out)
 {
 	const struct call_message *m = &c->msg[dir];
 	size_t off = c->message_off[dir];
-	if (m->body.n == off)
+	if (m->body.n == off && !(last && m->body_bytes > c->message_start[dir]))
 		return false;
 	*out = (struct record_stream_message) {
 		dir, unix_ns(r, m->end_ns), bytes_of(m->body.p + off, m->body.n - off),
@@ -327,16 +327,20 @@ static size_t attributes_fill(const struct call *c, bool last, struct attribute 
 	return n;
 }
 
-/* The kind of a call as far as this part can tell */
+/* The kind of a call, or CALL_STREAM while a direction that stays open may decide it yet */
 static enum call_type type_of(const struct call *c, bool last)
 {
-	if (c->type != CALL_UNARY || c->n_messages[0] + c->n_messages[1] == 0)
+	if (c->type != CALL_UNARY || !c->messages)
 		return c->type;
-	if (!last)
-		return CALL_STREAM;
-	if (c->n_messages[0] > 1)
-		return c->n_messages[1] > 1 ? CALL_BIDI_STREAM : CALL_CLIENT_STREAM;
-	return c->n_messages[1] > 1 ? CALL_SERVER_STREAM : CALL_UNARY;
+	bool many[2];
+	for (int d = 0; d < 2; d++) {
+		many[d] = call_messages(c, d) > 1;
+		if (!many[d] && !c->msg[d].done && !last && !c->ending)
+			return CALL_STREAM;
+	}
+	if (many[0])
+		return many[1] ? CALL_BIDI_STREAM : CALL_CLIENT_STREAM;
+	return many[1] ? CALL_SERVER_STREAM : CALL_UNARY;
 }
 
 /* Hands it over; a full sink gets one turn of its own first. */

@@ -30,25 +30,45 @@ struct grpc_run {
 	bool compressed; /* with end */
 };
 
-/* Takes the next run of `in`: how many bytes of it were used (prefix and body; 0 only on empty input). *run lies
- * over `in`. -EPROTO once: a prefix that is none (flag > 1); `lost` is set then. Nothing is allocated by length. */
+/*
+ * Takes the next run of `in`: how many bytes of it were used (prefix and body). *run lies over `in`. 0 on empty
+ * input, or with run->end for a message whose last bytes a hole took: worth a call with empty `in` at the end too.
+ * -EPROTO once: a prefix that is none (flag > 1); `lost` is set then. When lost: all of `in`, without a body.
+ * Nothing is allocated by length.
+ */
 int64_t grpc_split_next(struct grpc_split *s, struct bytes in, struct grpc_run *run);
 
 /* n bytes of the direction are missing here. The rest of the present message that they took counts into *missing;
- * when they reach beyond it, `lost` is set. */
+ * when they took anything else, `lost` is set: the present message still ends, what follows it is not found. */
 void grpc_split_gap(struct grpc_split *s, uint64_t n, uint64_t *missing);
+
+/* The direction ends here: inside a message or its prefix? */
+static inline bool grpc_split_cut(const struct grpc_split *s)
+{
+	return s->have > 0 || (s->inside && s->left > 0);
+}
 
 /* "0" ... "2147483647"; false: no number. */
 bool grpc_status_parse(struct bytes value, int32_t *status);
 enum outcome grpc_outcome(int32_t status); /* record.md */
 
-/* Percent-decoding of grpc-message: invalid escapes stay as they are; cut at cap. The text lies in out. */
-struct bytes grpc_message_decode(struct bytes raw, uint8_t *out, size_t cap);
+enum { GRPC_TEXT_MAX = 1024 };
+
+/* Percent-decoding of grpc-message: invalid escapes stay as they are; cut at cap, not inside a character. The text
+ * lies in out. */
+struct bytes grpc_message_decode(struct bytes raw, uint8_t *out, size_t cap, bool *cut);
+
+enum grpc_end_found {
+	GRPC_END_UNKNOWN =
+		1 << 0, /* a late join hides fields that may be the status: outcome unknown */
+	GRPC_END_CUT = 1 << 1, /* status_text was cut at GRPC_TEXT_MAX (piece.cap "status_text") */
+};
 
 /*
- * The end of a gRPC reply: header fields of its last header block (trailers, or trailers-only) and its :status, into
- * status, has_status, outcome and status_text of *h. No grpc-status: by :status when that is not 200 (0: unknown),
- * else ABORTED. text: room of 1 KiB that status_text may point into.
+ * The end of a gRPC reply: header fields of its last header block (trailers, or trailers-only; n == 0: a stream
+ * that ended without one) and its :status, into status, has_status, outcome and status_text of *h. No grpc-status:
+ * by :status when that is not 200 (0: not known, so is the outcome), else ABORTED. text: what status_text may point
+ * into. Any sum of enum grpc_end_found.
  */
-void grpc_end(struct head *h, const struct header *fields, size_t n, int32_t http_status,
-	      uint8_t text[1024]);
+unsigned grpc_end(struct head *h, const struct header *fields, size_t n, int32_t http_status,
+		  uint8_t text[GRPC_TEXT_MAX]);

@@ -25,6 +25,9 @@
 #include "rpc/http1_pending.h"
 #include "rpc/protocols.h"
 
+/* The request goes on as this one, half closed by the client (RFC 7540 3.2). */
+enum { HTTP1_H2C_STREAM = 1 };
+
 enum phase {
 	PHASE_HEAD, /* before a message */
 	PHASE_CHECK, /* before a body that could be the next head; then PHASE_LENGTH or PHASE_CLOSE */
@@ -102,12 +105,9 @@ static int64_t side_lost(struct http1 *c, enum dir dir, struct piece *out)
 
 static int64_t side_switch(const struct http1 *c, struct piece *out)
 {
-	static const struct attribute h2c = {"upgrade", BYTES("h2c")};
-
 	out->what = PIECE_SWITCH;
-	out->to = c->h2c ? NULL : &framer_opaque;
-	out->head.attributes = &h2c;
-	out->head.n_attributes = c->h2c;
+	out->to = c->h2c ? &framer_http2 : &framer_opaque;
+	out->corr = c->h2c ? HTTP1_H2C_STREAM : 0;
 	return 0;
 }
 
@@ -345,10 +345,18 @@ static int64_t response_final(struct http1 *c, struct http1_head *h, struct byte
 		h->flags = FLAG_PROTOCOL_ERROR; /* nobody asked (RFC 9110 15.2.2) */
 		return head_wrong(c, DIR_RESPONSE, h, out);
 	}
+	bool h2c = h->status == 101 && h->upgrade_h2c;
 	if (h->status == 101 || ((kind & HTTP1_KIND_CONNECT) && h->status / 100 == 2))
-		switch_on(c, h->upgrade_h2c);
+		switch_on(c, h2c);
 	else if (kind & (HTTP1_KIND_CONNECT | HTTP1_KIND_UPGRADE))
 		c->gated = false;
+	if (h2c) { /* the final response comes in HTTP/2 */
+		out->what = PIECE_INTERIM;
+		out->flags = 0;
+		out->head.outcome = OUTCOME_UNKNOWN;
+		side_finish(c, DIR_RESPONSE);
+		return (int64_t)n;
+	}
 	if (c->switched || (kind & HTTP1_KIND_HEAD) || h->status == 204 || h->status == 304) {
 		framing = HTTP1_NO_BODY;
 	} else if ((kind & HTTP1_KIND_UNKNOWN) && framing != HTTP1_NO_BODY && c->uncertain) {
@@ -475,11 +483,21 @@ static int http1_gap(void *state, enum dir dir, uint64_t n)
 	return 0;
 }
 
+/* HTTP/2 begins with it (RFC 9113 3.4). *skip: bytes before it, or those that cannot belong to one. */
+static bool preface_find(struct bytes in, size_t *skip)
+{
+	const struct bytes preface = BYTES("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+	const uint8_t *at = in.n ? memmem(in.p, in.n, preface.p, preface.n) : NULL;
+
+	*skip = at ? (size_t)(at - in.p) : in.n < preface.n ? 0 : in.n - preface.n + 1;
+	return at != NULL;
+}
+
 /*
  * A request is looked for only where a sender's segment began and the server had spoken before, and not behind a
  * 1xx, which a body would follow. A response only in such a place too, and when the request that it may
  * answer is known: without its method HEAD could not be told. Both by a whole and right head. Requests still
- * pending then are taken for answered, or lost, but for the newest.
+ * pending then are taken for answered, or lost, but for those that RESYNC_ASKED tells of; else but for the newest.
  */
 static int http1_resync(void *state, enum dir dir, struct bytes in, unsigned hints, size_t *skip)
 {
@@ -489,31 +507,38 @@ static int http1_resync(void *state, enum dir dir, struct bytes in, unsigned hin
 	struct http1_head h;
 
 	*skip = 0;
-	if (c->switched) {
+	if (c->switched && !(c->h2c && dir == DIR_REQUEST && !preface_find(in, skip))) {
 		c->side[dir].phase = PHASE_SWITCH;
 		return 1;
 	}
+	if (c->switched)
+		return 0;
 	if (in.n == 0)
 		return 0;
 	bool turn = (hints & both) == both;
+	uint32_t asked = hints >> RESYNC_ASKED ? (hints >> RESYNC_ASKED) - 1 : 1;
+	if (asked > c->pending.n)
+		asked = c->pending.n;
 	if (dir == DIR_RESPONSE && turn) {
 		if (in.n < interim.n && bytes_starts(interim, in))
 			return 0;
 		c->interim_seen = bytes_starts(in, interim);
 	}
-	bool possible = turn && (dir == DIR_REQUEST ? !c->interim_seen : c->pending.n > 0);
+	bool possible = turn && (dir == DIR_REQUEST ? !c->interim_seen : asked > 0);
 	int64_t n = possible ? parse(c, dir, dir == DIR_REQUEST ? HTTP1_REQUEST : HTTP1_RESPONSE,
 				     in, &h)
 			     : -EPROTO;
 	if (n == 0)
 		return 0;
+	if (n > 0 && dir == DIR_REQUEST && !http1_method_known(h.method))
+		n = -EPROTO;
 	c->side[dir].scan = (struct http1_scan) {0};
 	if (n < 0) {
 		*skip = in.n;
 		return 0;
 	}
 	c->side[dir] = (struct side) {.phase = PHASE_HEAD};
-	http1_pending_forget(&c->pending, dir == DIR_REQUEST ? 0 : 1);
+	http1_pending_forget(&c->pending, dir == DIR_REQUEST ? 0 : asked);
 	return 1;
 }
 

@@ -6,9 +6,15 @@
 /* clang-format off */
 #define PROTOCOLS(X) \
 	X(proxy)     \
+	X(http2)     \
 	X(http1)     \
+	X(brpc)      \
+	X(dubbo2)    \
 	X(ttheader)  \
+	X(theader)   \
 	X(kitex_protobuf) \
+	X(thrift)    \
+	X(thrift_weak) \
 	X(opaque)
 /* clang-format on */
 

@@ -49,8 +49,11 @@ struct thrift_skip {
 	/* Field 2 of the struct itself, an i32: the type of a TApplicationException */
 	bool has_code;
 	int32_t code;
+	/* A string or a run of values of more bytes (varints: of more values) than this is -E2BIG; 0: any. Set it after the
+	 * start. */
+	uint64_t longest;
+	int failed; /* 0, or what the next call answers */
 	/* inside; rpc/thrift_skip.c */
-	int failed; /* what every later call answers */
 	uint32_t steps;
 	uint8_t depth, state, have, part[12];
 	uint64_t left;

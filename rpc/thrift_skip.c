@@ -87,6 +87,8 @@ static void run(struct thrift_skip *s, enum state state, uint64_t n)
 	s->state = (uint8_t)state;
 	s->left = n;
 	s->have = 0;
+	if (s->longest && n > s->longest)
+		s->failed = -E2BIG;
 }
 
 /* A value of this shape comes next. */
@@ -381,6 +383,7 @@ void thrift_skip_start(struct thrift_skip *s, enum thrift_form form)
 	s->has_code = false;
 	s->failed = 0;
 	s->code = 0;
+	s->longest = 0;
 	s->steps = 0;
 	s->depth = s->state = s->have = 0;
 }

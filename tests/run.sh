@@ -52,8 +52,13 @@ suite cli 120 tests/e2e/cli_test.sh "$build/sidetap"
 suite demo 120 tests/demo_test.sh "$build/sidetap"
 suite install 60 tests/install_test.sh
 suite e2e 600 python3 tests/e2e/run.py --program "$build/sidetap"
+suite peers-kit 60 python3 tests/peers/kit_test.py
+suite golden-cuts 300 tests/golden/cuts.py "$build/sidetap"
+suite peers 900 python3 tests/peers/run.py --program "$build/sidetap"
 if [ -n "$slow" ]; then
 	suite kernels 3600 tests/kernels/run.sh "$build"
+	suite golden-cuts-all 3600 tests/golden/cuts.py --all "$build/sidetap"
+	suite peers-slow 5400 python3 tests/peers/run.py --slow --program "$build/sidetap"
 	suite e2e-slow 1800 python3 tests/e2e/run.py --slow --program "$build/sidetap"
 	suite fuzz-long 3600 tests/fuzz/run.sh "$build/fuzzing/fuzz" 60
 fi

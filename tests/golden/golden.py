@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Golden captures: NAME.pcap, what the applications logged (NAME.log), and the expected lines (NAME.jsonl).
+Those of real frameworks are made by tests/peers/run.py --golden; their log begins with a line that names
+the peer and its scenario.
 
   golden.py record [NAME...]     makes the pcaps and logs again, with tcpdump in a namespace (root)
   golden.py normalise            export's lines on stdin, without what differs from run to run
@@ -12,15 +14,14 @@ Golden captures: NAME.pcap, what the applications logged (NAME.log), and the exp
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "peers"))
 sys.dont_write_bytecode = True
 
-from kit import http1, net, oracle, proxies, service  # noqa: E402
+from kit import http1, match, net, oracle, pcap, peer, proxies, service  # noqa: E402
 from kit.capture import Failure, settle  # noqa: E402
 from kit.client import Client  # noqa: E402
 
@@ -155,38 +156,18 @@ CUTS = {
 }
 
 
-def read_pcap(path):
-    with open(path, "rb") as f:
-        data = f.read()
-    head, at, packets = data[:24], 24, []
-    while at < len(data):
-        size = struct.unpack("<I", data[at + 8:at + 12])[0]
-        packets.append(data[at:at + 16 + size])
-        at += 16 + size
-    return head, packets
-
-
-def payload_bytes(packet):
-    """Of Ethernet, IPv4, TCP."""
-    ip = packet[16 + 14:]
-    ihl = (ip[0] & 15) * 4
-    total = struct.unpack(">H", ip[2:4])[0]
-    return total - ihl - (ip[ihl + 12] >> 4) * 4
-
-
 def cut(name):
     scene, how, number = CUTS[name]
-    head, packets = read_pcap(os.path.join(HERE, scene + ".pcap"))
+    head, packets = pcap.read(os.path.join(HERE, scene + ".pcap"))
     kept, data = [], 0
     for p in packets:
-        carries = payload_bytes(p) > 0
+        carries = pcap.payload_bytes(p) > 0
         if how == "before" and data < number or how == "drop" and carries and data == number:
             pass
         else:
             kept.append(p)
         data += carries
-    with open(os.path.join(HERE, name + ".pcap"), "wb") as f:
-        f.write(head + b"".join(kept))
+    pcap.write(os.path.join(HERE, name + ".pcap"), head, kept)
     shutil.copy(os.path.join(HERE, scene + ".log"), os.path.join(HERE, name + ".log"))
 
 
@@ -266,7 +247,12 @@ def check_cut(log, records, pipelined):
 def check(name, lines):
     records = [json.loads(line) for line in lines]
     log = service.read_log(os.path.join(HERE, name + ".log"))
-    if name in CUTS:
+    if "peer" in log[0]:
+        scenario = peer.scenario(log[0]["peer"], log[0]["scenario"])
+        match.strict(log[1:], records, scenario.extra)
+        if scenario.parts:
+            return
+    elif name in CUTS:
         check_cut(log, records, CUTS[name][0] == "pipelining")
     else:
         oracle.match(log, records)

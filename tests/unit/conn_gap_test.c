@@ -131,8 +131,12 @@ static void converse(struct hole h)
 {
 	wire_open(true);
 	for (int i = 0; i < CALLS; i++)
-		for (int d = 0; d < 2; d++)
+		for (int d = 0; d < 2; d++) {
+			/* also where a hole is told before its time */
+			wire.own_ack = true;
+			wire.ack = truth[i].at[!d] + (d ? strlen(truth[i].segments[0]) : 0);
 			send((enum dir)d, truth[i].at[d], bytes_str(truth[i].segments[d]), &h);
+		}
 	wire_half_close(DIR_REQUEST);
 	wire_half_close(DIR_RESPONSE);
 	wire_close(FLOW_FIN);
@@ -208,10 +212,30 @@ static void t7_out_of_step(void **state)
 	wire_close(FLOW_FIN);
 }
 
+/* The heads of all replies are lost, and what is left of them never comes into step: no call was unanswered. */
+static void t8_no_reply_comes_into_step(void **state)
+{
+	(void)state;
+	wire_open(true);
+	for (int i = 0; i < CALLS; i++) {
+		wire_send(DIR_REQUEST, truth[i].segments[0]);
+		wire_lose(DIR_RESPONSE, 30);
+		wire_run(DIR_RESPONSE, bytes_str("first-reply"), true);
+	}
+	wire_close(FLOW_FIN);
+	size_t n = 0;
+	for (; n < wire.out.n; n++) {
+		assert_int_equal(wire.out.list[n]->outcome, OUTCOME_UNKNOWN);
+		assert_true(records_flag(wire.out.list[n], "gap"));
+	}
+	assert_true(n > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(t8_message_in_a_body),
+		cmocka_unit_test(t8_no_reply_comes_into_step),
 		cmocka_unit_test(t7_out_of_step),
 		cmocka_unit_test(t8_gap_in_requests),
 		cmocka_unit_test(t8_gap_in_replies),

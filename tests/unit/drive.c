@@ -110,7 +110,20 @@ static void body_add(struct open_message *m, const struct piece *p)
 	if (m->shown.n < SHOWN_MAX)
 		drive_print(&m->shown, bytes_head(p->body, SHOWN_MAX - m->shown.n));
 	if (p->what & PIECE_MESSAGE)
-		drive_printf(&m->text, "  message ends at %llu\n", (unsigned long long)m->total);
+		drive_printf(&m->text, "  message ends at %llu%s\n", (unsigned long long)m->total,
+			     p->flags & FLAG_COMPRESSED ? " compressed" : "");
+}
+
+/* Whatever is open of a call is cut; its messages may be complete, or not begun. */
+static void both_end(struct drive *d, const struct piece *p)
+{
+	struct open_message **at;
+
+	MUST(p->what == (PIECE_ABORT | PIECE_BOTH));
+	for (int i = 0; i < 2; i++)
+		if (*(at = open_find(&d->side[i], p->corr)))
+			open_close(&d->side[i], at, "abort");
+	drive_print_both(&d->side[p->dir].text, p);
 }
 
 /* Touches what a piece lends, so that a sanitizer sees a stale borrow. */
@@ -124,6 +137,10 @@ static void piece_take(struct drive *d, const struct piece *p, const struct fram
 		drive_printf(&s->text, "%c interim %d\n", side, p->head.status);
 	if (p->what & (PIECE_INTERIM | PIECE_CONTROL))
 		return;
+	if (p->what & PIECE_BOTH) {
+		both_end(d, p);
+		return;
+	}
 	if (p->what & PIECE_HEAD) {
 		MUST(!*at);
 		MUST(*at = calloc(1, sizeof(**at)));
@@ -142,11 +159,9 @@ static void piece_take(struct drive *d, const struct piece *p, const struct fram
 	if ((p->what & PIECE_BODY) || p->missing)
 		body_add(*at, p);
 	if ((p->what & PIECE_END) && !(p->what & PIECE_HEAD))
-		drive_print_list(&(*at)->text, "t", p->head.headers, p->head.n_headers);
+		drive_print_end(&(*at)->text, p);
 	if (p->what & (PIECE_END | PIECE_ABORT))
 		open_close(s, at, p->what & PIECE_END ? "end" : "abort");
-	if ((p->what & PIECE_BOTH) && *(at = open_find(&d->side[!p->dir], p->corr)))
-		open_close(&d->side[!p->dir], at, "abort");
 }
 
 static void side_lost(struct drive *d, enum dir dir, const char *why)

@@ -44,10 +44,9 @@ static void put_field(struct buf *b, const char *name, struct bytes v)
 void drive_print_flags(struct buf *b, unsigned flags)
 {
 	static const char *const names[FLAG_N] = {
-		[0] = "truncated",
-		[6] = "compressed",
-		[7] = "smuggling_suspect",
-		[8] = "protocol_error",
+		[0] = "truncated",      [2] = "gap",
+		[6] = "compressed",     [7] = "smuggling_suspect",
+		[8] = "protocol_error", [10] = "evicted",
 	};
 
 	for (unsigned i = 0; i < FLAG_N; i++)
@@ -68,10 +67,54 @@ void drive_print_list(struct buf *b, const char *mark, const struct header *h, s
 	}
 }
 
+static const char *const outcomes[] = {"",         "ok",          "client_error", "server_error",
+				       "declared", "no_response", "aborted"};
+
+static void put_attributes(struct buf *b, const struct head *h)
+{
+	for (size_t i = 0; i < h->n_attributes; i++) {
+		drive_printf(b, "  a %s=", h->attributes[i].name);
+		drive_print_escaped(b, h->attributes[i].value);
+		drive_print(b, BYTES("\n"));
+	}
+}
+
+/* What the end of a message adds to its head */
+void drive_print_end(struct buf *b, const struct piece *p)
+{
+	const struct head *h = &p->head;
+
+	drive_print_list(b, "t", h->headers, h->n_headers);
+	if (h->has_status || h->outcome || h->status_text.n) {
+		drive_print(b, BYTES("  says"));
+		if (h->has_status)
+			drive_printf(b, " status=%d", h->status);
+		put_field(b, "text", h->status_text);
+		if (h->outcome)
+			drive_printf(b, " %s", outcomes[h->outcome]);
+		drive_print(b, BYTES("\n"));
+	}
+	if (p->flags & ~(unsigned)FLAG_COMPRESSED) {
+		drive_print(b, BYTES("  flags"));
+		drive_print_flags(b, p->flags & ~(unsigned)FLAG_COMPRESSED);
+		drive_print(b, BYTES("\n"));
+	}
+	put_attributes(b, h);
+}
+
+void drive_print_both(struct buf *b, const struct piece *p)
+{
+	drive_printf(b, "%c corr=%llu ends", p->dir == DIR_REQUEST ? '>' : '<',
+		     (unsigned long long)p->corr);
+	if (p->head.outcome)
+		drive_printf(b, " %s", outcomes[p->head.outcome]);
+	drive_print_flags(b, p->flags);
+	drive_print(b, BYTES("\n"));
+	put_attributes(b, &p->head);
+}
+
 void drive_print_head(struct buf *b, const struct piece *p, const char *protocol)
 {
-	static const char *const outcomes[] = {
-		"", "ok", "client_error", "server_error", "declared", "no_response", "aborted"};
 	static const char *const types[] = {
 		"", "oneway", "client_stream", "server_stream", "bidi_stream", "stream"};
 	const struct head *h = &p->head;
@@ -94,10 +137,6 @@ void drive_print_head(struct buf *b, const struct piece *p, const char *protocol
 		drive_printf(b, " %s", types[h->type]);
 	drive_print_flags(b, p->flags);
 	drive_print(b, BYTES("\n"));
-	for (size_t i = 0; i < h->n_attributes; i++) {
-		drive_printf(b, "  a %s=", h->attributes[i].name);
-		drive_print_escaped(b, h->attributes[i].value);
-		drive_print(b, BYTES("\n"));
-	}
+	put_attributes(b, h);
 	drive_print_list(b, "h", h->headers, h->n_headers);
 }

@@ -23,3 +23,6 @@ void drive_print_escaped(struct buf *b, struct bytes s);
 void drive_print_flags(struct buf *b, unsigned flags);
 void drive_print_list(struct buf *b, const char *mark, const struct header *h, size_t n);
 void drive_print_head(struct buf *b, const struct piece *p, const char *protocol);
+/* What an END adds to its message's head; an ABORT of both messages of a call. */
+void drive_print_end(struct buf *b, const struct piece *p);
+void drive_print_both(struct buf *b, const struct piece *p);

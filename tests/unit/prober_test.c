@@ -53,7 +53,6 @@ static void h11_misdetection(void **state)
 {
 	static const struct bytes no[] = {
 		BYTES(HELLO),
-		BYTES(PREFACE),
 		BYTES("GET \x01\x02\x03\x04 HTTP/1.1\r\n"),
 		BYTES("GET /\0 HTTP/1.1\r\n"),
 		BYTES("GET / HTTP/1.1\n"),
@@ -79,6 +78,23 @@ static void h11_misdetection(void **state)
 		for (size_t n = 1; n < no[i].n; n++)
 			assert_ptr_not_equal(ask(bytes_head(no[i], n), NONE, false), &framer_http1);
 	}
+}
+
+/* B18: prior knowledge, the preface split at each byte; what only begins like it is none */
+static void b18_preface(void **state)
+{
+	const struct bytes preface = BYTES(PREFACE), settings = BYTES("\0\0\0\4\0\0\0\0\0");
+
+	(void)state;
+	for (size_t n = 0; n < preface.n; n++)
+		assert_null(ask(bytes_head(preface, n), n % 2 ? settings : NONE, false));
+	assert_ptr_equal(ask(preface, NONE, false), &framer_http2);
+	assert_ptr_equal(ask(BYTES("PRI * HTTP/2.0\r\n\r\nSX"), NONE, false), &framer_opaque);
+	assert_ptr_equal(ask(BYTES(HELLO), settings, false), &framer_opaque);
+	assert_null(ask(settings, NONE, false));
+	struct prober_verdict v = prober_ask(settings, preface, false, false);
+	assert_ptr_equal(v.ops, &framer_http2);
+	assert_true(v.reversed);
 }
 
 static void h11_random_binary(void **state)
@@ -145,6 +161,18 @@ static void the_other_way_round(void **state)
 	free(text);
 }
 
+/* Joined late, other protocols want more for ever: they must not hold up one that is sure. */
+static void late_yes_waits_for_none(void **state)
+{
+	const struct bytes beat = BYTES("\xda\xbb\xe2\0\0\0\0\0\0\0\0\1\0\0\0\1N"),
+			   answer = BYTES("\xda\xbb\x22\x14\0\0\0\0\0\0\0\1\0\0\0\1N");
+
+	(void)state;
+	assert_ptr_equal(prober_ask_late(beat, NONE).ops, &framer_dubbo2);
+	assert_ptr_equal(prober_ask_late(NONE, answer).ops, &framer_dubbo2);
+	assert_null(prober_ask_late(NONE, BYTES("\xda\xbb")).ops);
+}
+
 static void preamble_once(void **state)
 {
 	const struct bytes v1 = BYTES("PROXY UNKNOWN\r\n");
@@ -177,11 +205,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(request_alone),
 		cmocka_unit_test(h11_misdetection),
+		cmocka_unit_test(b18_preface),
 		cmocka_unit_test(h11_random_binary),
 		cmocka_unit_test(tls_at_once),
 		cmocka_unit_test(server_first_waits),
 		cmocka_unit_test(long_target),
 		cmocka_unit_test(the_other_way_round),
+		cmocka_unit_test(late_yes_waits_for_none),
 		cmocka_unit_test(preamble_once),
 		cmocka_unit_test(final_is_never_undecided),
 	};

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every attach offset, random losses, copies and reordering over the golden captures and generated ones: no wrong
+ * field, no wrong pair (B8, B9, H12). SIDETAP_LONG=1: all offsets and many more seeds.
+ */
+#include <glob.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/sweep.h"
+#include "tests/unit/sweep_gen.h"
+
+enum { CAPTURES_MAX = 128, OFFSETS = 60, SEEDS = 12, LONG_SEEDS = 400 };
+
+static struct capture {
+	char name[64];
+	struct gen g;
+	uint16_t port; /* of the server */
+	struct sweep_run truth;
+} captures[CAPTURES_MAX];
+static size_t n_captures;
+
+static bool is_long(void)
+{
+	return getenv("SIDETAP_LONG") != NULL;
+}
+
+static void capture_ready(struct capture *c)
+{
+	for (size_t i = 0; i < c->g.n && !c->port; i++)
+		if ((c->g.p[i].flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+			c->port = c->g.p[i].dport;
+	sweep_run(&c->truth, c->g.p, c->g.n, c->port ? &c->port : NULL);
+	assert_true(c->truth.n > 0);
+}
+
+/* Captures that were cut from others are no truth. */
+static bool is_cut(const char *name)
+{
+	return strstr(name, "late_join") || strstr(name, "gap_in");
+}
+
+static int setup(void **state)
+{
+	const char *tests = getenv("SIDETAP_TESTS");
+	char pattern[512];
+	glob_t found;
+	(void)state;
+	snprintf(pattern, sizeof(pattern), "%s/golden/*.pcap", tests ? tests : "tests");
+	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		const char *base = strrchr(found.gl_pathv[i], '/') + 1;
+		if (is_cut(base))
+			continue;
+		assert_true(n_captures < CAPTURES_MAX);
+		struct capture *c = &captures[n_captures++];
+		snprintf(c->name, sizeof(c->name), "%.*s", (int)strcspn(base, "."), base);
+		sweep_load(&c->g, found.gl_pathv[i]);
+		capture_ready(c);
+	}
+	globfree(&found);
+	for (size_t i = 0; sweep_gens[i].name; i++) {
+		assert_true(n_captures < CAPTURES_MAX);
+		struct capture *c = &captures[n_captures++];
+		snprintf(c->name, sizeof(c->name), "%s", sweep_gens[i].name);
+		gen_init(&c->g);
+		sweep_gens[i].make(&c->g, 0x5eed + i);
+		capture_ready(c);
+	}
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < n_captures; i++) {
+		sweep_run_fini(&captures[i].truth);
+		gen_fini(&captures[i].g);
+	}
+	return 0;
+}
+
+static void hold(const struct capture *c, const struct packet *p, size_t n, uint64_t from_ns,
+		 struct sweep_shares *shares, const char *how, uint64_t a, uint64_t b)
+{
+	struct sweep_run seen;
+	sweep_run(&seen, p, n, c->port && b % 4 != 3 ? &c->port : NULL);
+	char *wrong = sweep_compare(&c->truth, &seen, from_ns, shares);
+	sweep_run_fini(&seen);
+	if (wrong && getenv("SWEEP_DUMP")) {
+		sweep_run(&seen, p, n, c->port && b % 4 != 3 ? &c->port : NULL);
+		for (size_t i = 0; i < seen.n; i++) {
+			const Sidetap__V1__Call *r = seen.calls[i].last;
+			if (strstr(r->client, getenv("SWEEP_DUMP")) ||
+			    strstr(r->server, getenv("SWEEP_DUMP")))
+				printf("0 < seq REC %s %s %s %s %d %d %s | %s req %d resp %d\n",
+				       r->id, r->protocol, r->method, r->path, r->status_code,
+				       r->outcome, records_flags(r),
+				       r->response && r->response->n_headers
+					       ? (char *)r->response->headers[0]->value.data
+					       : "",
+				       !!r->request, !!r->response);
+		}
+		for (size_t i = 0; i < n; i++) {
+			if (atoi(getenv("SWEEP_DUMP")) !=
+			    (p[i].sport == c->port ? p[i].dport : p[i].sport))
+				continue;
+			printf("%zu %c seq %u ack %u len %u flags %x ts %llu: ", i,
+			       p[i].sport == c->port ? '<' : '>', p[i].seq, p[i].ack, p[i].len,
+			       p[i].flags, (unsigned long long)p[i].ts_ns);
+			for (size_t k = 0; k < p[i].data.n && k < 70; k++)
+				putchar(p[i].data.p[k] < 32 ? '.' : p[i].data.p[k]);
+			printf(" ... ");
+			for (size_t k = p[i].data.n > 40 ? p[i].data.n - 40 : 0; k < p[i].data.n;
+			     k++)
+				putchar(p[i].data.p[k] < 32 ? '.' : p[i].data.p[k]);
+			printf("\n");
+		}
+	}
+	if (wrong)
+		fail_msg("%s, %s %llu %llu: %s", c->name, how, (unsigned long long)a,
+			 (unsigned long long)b, wrong);
+}
+
+static struct packet *packets_copy(const struct capture *c)
+{
+	struct packet *p = malloc((c->g.n + 1) * sizeof(*p));
+	assert_non_null(p);
+	memcpy(p, c->g.p, c->g.n * sizeof(*p));
+	return p;
+}
+
+/* The first `cut` bytes of it were before us. */
+static void packet_cut(struct packet *p, uint32_t n)
+{
+	p->flags &= (uint8_t)~TCP_SYN;
+	p->seq += n;
+	p->len -= n;
+	p->data = bytes_from(p->data, n);
+}
+
+static void attach_at(const struct capture *c, size_t k, uint32_t n, struct sweep_shares *shares)
+{
+	struct packet *p = packets_copy(c);
+	if (n)
+		packet_cut(&p[k], n);
+	uint64_t from = p[k].ts_ns + (n > 0);
+	hold(c, p + k, c->g.n - k, from, shares, "attached at packet and byte", k, n);
+	free(p);
+}
+
+static void every_attach_offset(void **state)
+{
+	struct sweep_shares shares = {0};
+	uint64_t random = 7;
+	(void)state;
+	for (size_t i = 0; i < n_captures; i++) {
+		const struct capture *c = &captures[i];
+		size_t step = is_long() ? 1 : 1 + c->g.n / OFFSETS;
+		for (size_t k = 0; k < c->g.n; k += step) {
+			attach_at(c, k, 0, &shares);
+			uint32_t len = (uint32_t)c->g.p[k].data.n;
+			for (int r = 0; len > 1 && r < (is_long() ? 40 : 2); r++)
+				attach_at(c, k, 1 + (uint32_t)gen_below(&random, len - 1), &shares);
+		}
+	}
+	sweep_shares_print(&shares, "attached late, of those that began after");
+}
+
+/* Packets drop out with this probability, `least` at least. */
+static void lose(const struct capture *c, unsigned per_mille, uint64_t seed,
+		 struct sweep_shares *shares)
+{
+	struct packet *p = packets_copy(c);
+	uint64_t random = seed * 0x9e3779b97f4a7c15 | 1;
+	size_t n = 0;
+	for (size_t i = 0; i < c->g.n; i++)
+		if (gen_below(&random, 1000) >= per_mille)
+			p[n++] = p[i];
+	if (n < c->g.n)
+		hold(c, p, n, 0, shares, "losses per mille, seed", per_mille, seed);
+	free(p);
+}
+
+static void random_losses(unsigned per_mille, const char *what)
+{
+	struct sweep_shares shares = {0};
+	for (size_t i = 0; i < n_captures; i++)
+		for (uint64_t seed = 1; seed <= (is_long() ? LONG_SEEDS : SEEDS); seed++)
+			lose(&captures[i], per_mille, seed, &shares);
+	sweep_shares_print(&shares, what);
+}
+
+static void losses_of_one_in_1000(void **state)
+{
+	(void)state;
+	random_losses(1, "0.1 % of the packets lost");
+}
+
+static void losses_of_one_in_100(void **state)
+{
+	(void)state;
+	random_losses(10, "1 % of the packets lost");
+}
+
+static void losses_of_one_in_20(void **state)
+{
+	(void)state;
+	random_losses(50, "5 % of the packets lost");
+}
+
+/* Each packet on its own */
+static void one_loss(void **state)
+{
+	struct sweep_shares shares = {0};
+	(void)state;
+	for (size_t i = 0; i < n_captures; i++) {
+		const struct capture *c = &captures[i];
+		size_t step = is_long() ? 1 : 1 + c->g.n / OFFSETS;
+		for (size_t k = 0; k < c->g.n; k += step) {
+			struct packet *p = packets_copy(c);
+			memmove(p + k, p + k + 1, (c->g.n - k - 1) * sizeof(*p));
+			hold(c, p, c->g.n - 1, 0, &shares, "without packet", k, 0);
+			free(p);
+		}
+	}
+	sweep_shares_print(&shares, "one packet lost");
+}
+
+/* Nothing is lost: nothing may be missing or uncertain either. */
+static void copies_and_order(void **state)
+{
+	struct sweep_shares shares = {0};
+	(void)state;
+	for (size_t i = 0; i < n_captures; i++)
+		for (uint64_t seed = 1; seed <= (is_long() ? 100 : 4); seed++) {
+			const struct capture *c = &captures[i];
+			struct packet *p = malloc(2 * c->g.n * sizeof(*p));
+			uint64_t random = seed;
+			size_t n = 0;
+			for (size_t k = 0; k < c->g.n; k++) {
+				p[n++] = c->g.p[k];
+				if (gen_below(&random, 8) == 0)
+					p[n++] = c->g.p[k];
+			}
+			for (size_t k = 0; k + 1 < n; k++) /* neighbours, but no end before data */
+				if (p[k].len && p[k + 1].len &&
+				    p[k + 1].ts_ns < p[k].ts_ns + 10000000 &&
+				    gen_below(&random, 6) == 0) {
+					struct packet t = p[k];
+					p[k] = p[k + 1];
+					p[k + 1] = t;
+				}
+			hold(c, p, n, 0, &shares, "copies and order", seed, 0);
+			free(p);
+		}
+	sweep_shares_print(&shares, "packets twice and out of order");
+	for (size_t i = 0; i < shares.n; i++)
+		assert_int_equal(shares.list[i].complete, shares.list[i].calls);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(copies_and_order),
+		cmocka_unit_test(every_attach_offset),
+		cmocka_unit_test(one_loss),
+		cmocka_unit_test(losses_of_one_in_1000),
+		cmocka_unit_test(losses_of_one_in_100),
+		cmocka_unit_test(losses_of_one_in_20),
+	};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
