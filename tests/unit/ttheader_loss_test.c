@@ -54,7 +54,10 @@ static struct bytes body_of(int k, char side)
 	snprintf(text, sizeof(text), "%c%d:", side, k);
 	out_bytes(&o, bytes_str(text));
 	for (int i = 0; i < k * 37 % LONG; i++)
-		out_number(&o, 1, i % 7 == 0 ? 0x10 : i % 5 == 0 ? 0 : 'a' + (unsigned)(k + i) % 26);
+		out_number(&o, 1,
+			   i % 7 == 0   ? 0x10
+			   : i % 5 == 0 ? 0
+					: 'a' + (unsigned)(k + i) % 26);
 	struct make_out f = {0};
 	out_number(&f, 1, 11);
 	out_number(&f, 2, side == 'q');
@@ -155,7 +158,8 @@ static int number_of(const Sidetap__V1__Message *m)
 {
 	for (size_t i = 0; m && i < m->n_headers; i++) {
 		char text[16] = "";
-		if (strcmp(m->headers[i]->name, "n") == 0 && m->headers[i]->value.len < sizeof(text)) {
+		if (strcmp(m->headers[i]->name, "n") == 0 &&
+		    m->headers[i]->value.len < sizeof(text)) {
 			memcpy(text, m->headers[i]->value.data, m->headers[i]->value.len);
 			return atoi(text);
 		}
@@ -180,8 +184,7 @@ static void check_stream(const Sidetap__V1__Call *c, int k, bool clean)
 			body_begins(c->response->body, truth[k].body[1], false);
 	}
 	for (size_t i = 0; i < c->n_stream; i++)
-		body_begins(c->stream[i]->body,
-			    truth[k].body[(int)c->stream[i]->direction], clean);
+		body_begins(c->stream[i]->body, truth[k].body[(int)c->stream[i]->direction], clean);
 	if (clean)
 		assert_int_equal(c->n_stream, c->request ? 2 * MESSAGES : MESSAGES);
 }
@@ -304,11 +307,13 @@ static void joined_at_every_offset(void **state)
 			step = skip < dense / 8 ? 1 : 61;
 			whole += joined_at(skip);
 		}
-		assert_true(joined_at(0) >= CALLS - (m ? 4 : 1)); /* no turn came before the first */
+		assert_true(joined_at(0) >=
+			    CALLS - (m ? 4 : 1)); /* no turn came before the first */
 		print_message("%s, joined at %zu offsets: %.1f %% of all calls whole\n",
 			      m ? "mux" : "one at a time", runs,
 			      100.0 * (double)whole / (double)(runs * CALLS));
-		assert_true(whole * 100 > runs * CALLS * 45); /* half of them come before the join */
+		assert_true(whole * 100 >
+			    runs * CALLS * 45); /* half of them come before the join */
 	}
 }
 
@@ -326,10 +331,11 @@ static void random_losses(void **state)
 			for (int run = 0; run < RUNS; run++)
 				whole += with_losses(rates[i], &untouched);
 			double share = 100.0 * (double)whole / (double)untouched;
-			print_message("%s, %.1f %% of segments lost: of calls that lost nothing themselves "
-				      "(%.1f %%), %.1f %% are whole\n",
-				      m ? "mux" : "one at a time", rates[i] / 10.0,
-				      100.0 * (double)untouched / (RUNS * CALLS), share);
+			print_message(
+				"%s, %.1f %% of segments lost: of calls that lost nothing themselves "
+				"(%.1f %%), %.1f %% are whole\n",
+				m ? "mux" : "one at a time", rates[i] / 10.0,
+				100.0 * (double)untouched / (RUNS * CALLS), share);
 			assert_true(share > 90);
 		}
 	}
