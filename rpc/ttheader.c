@@ -262,20 +262,12 @@ static uint64_t stream_corr(uint32_t id)
 	return STREAM_CORR | id;
 }
 
-/* A direction in which something is open; `dir` when both or none are. */
-static enum dir open_dir(const struct ttheader_stream *st, enum dir dir)
-{
-	return st->state[dir] != TTHEADER_STREAM_OPEN && st->state[!dir] == TTHEADER_STREAM_OPEN
-		       ? !dir
-		       : dir;
-}
-
 /* Leaves to make room (cap), or because its id begins another one. */
 static int64_t stream_evict(struct ttheader *c, struct ttheader_stream *st, const char *cap,
 			    struct piece *out)
 {
 	*out = (struct piece) {.what = PIECE_ABORT | PIECE_BOTH,
-			       .dir = open_dir(st, out->dir),
+			       .dir = out->dir,
 			       .corr = stream_corr(st->id),
 			       .flags = cap ? FLAG_EVICTED : FLAG_PROTOCOL_ERROR,
 			       .cap = cap};
@@ -441,7 +433,6 @@ static int64_t stream_rst(struct ttheader *c, enum dir dir, struct ttheader_stre
 	}
 	out->what = PIECE_ABORT | PIECE_BOTH;
 	out->corr = stream_corr(h->seq);
-	out->dir = open_dir(st, dir);
 	ttheader_streams_reset(&c->streams, st);
 	return rest_is_control(c, dir, h, used);
 }

@@ -56,6 +56,9 @@ static struct bytes rst(uint32_t id)
 	"< ttheader transport=unframed+streaming+binary corr=429496729" id                         \
 	" method=Talk\n  h srv: 1\n"
 
+#define RESET(side, id, by)                                                                        \
+	side " corr=429496729" id " ends\n  a rst_by=" by "\n  a rst_code=12007\n  a ttscp=a,b\n"
+
 static void one_stream(void **state)
 {
 	(void)state;
@@ -70,7 +73,7 @@ static void one_stream(void **state)
 	server(data(1, "due"));
 	server(trailer(1));
 	tells(OPENED("7") "  message ends at 3\n  message ends at 3\n  t t: 1\n  body 3 one\n  end\n" ANSWERED(
-		"7") "  message ends at 3\n  message ends at 6\n  t t: 1\n  body 6 unodue\n  end\n");
+		"7") "  message ends at 3\n  message ends at 6\n  t t: 1\n  says ok\n  body 6 unodue\n  end\n");
 }
 
 /* Streams and unary calls share a connection; a sequence id may be that of a stream. */
@@ -88,8 +91,8 @@ static void interleaved(void **state)
 	char *text = told();
 	has(text, OPENED("7") "  message ends at 1\n  t t: 1\n  body 1 a\n  end\n");
 	has(text, OPENED("8") "  message ends at 1\n  t t: 1\n  body 1 b\n  end\n");
-	has(text, ANSWERED("7") "  message ends at 1\n  t t: 1\n  body 1 A\n  end\n");
-	has(text, ANSWERED("8") "  message ends at 1\n  t t: 1\n  body 1 B\n  end\n");
+	has(text, ANSWERED("7") "  message ends at 1\n  t t: 1\n  says ok\n  body 1 A\n  end\n");
+	has(text, ANSWERED("8") "  message ends at 1\n  t t: 1\n  says ok\n  body 1 B\n  end\n");
 	has(text, "> ttheader transport=unframed+binary corr=1 method=Unary\n");
 	has(text, "< ttheader transport=unframed+binary corr=1 method=Unary ok\n");
 	free(text);
@@ -109,12 +112,13 @@ static void behind_a_rst(void **state)
 	server(rst(2));
 	client(join(opening(1), trailer(1)));
 	server(join(answering(1), trailer(1)));
-	tells(OPENED("7") "  abort\n" OPENED("8") "  abort\n" OPENED(
-		"7") "  t t: 1\n  end\n" ANSWERED("8") "  abort\n" ANSWERED("7") "  t t: 1\n  end\n");
+	tells(OPENED("7") "  abort\n" RESET(">", "7", "client") OPENED("8") "  abort\n" OPENED(
+		"7") "  t t: 1\n  end\n" ANSWERED("8") "  abort\n" RESET("<", "8", "server")
+		      ANSWERED("7") "  t t: 1\n  says ok\n  end\n");
 	begin();
 	client(join(opening(1), trailer(1)));
 	client(rst(1)); /* both directions stand between messages */
-	tells_part("  end\n> reset corr=4294967297\n");
+	tells_part("  end\n" RESET(">", "7", "client"));
 }
 
 static void trailer_without_header(void **state)
@@ -159,8 +163,9 @@ static void id_reused(void **state)
 	begin();
 	client(join(opening(1), data(1, "a")));
 	client(join(opening(1), trailer(1)));
-	tells(OPENED("7") "  message ends at 1\n  body 1 a\n  abort\n" OPENED(
-		"7") "  t t: 1\n  end\n");
+	tells(OPENED("7") "  message ends at 1\n  body 1 a\n  abort\n"
+			  "> corr=4294967297 ends "
+			  "protocol_error\n" OPENED("7") "  t t: 1\n  end\n");
 }
 
 static void protobuf_streams(void **state)
@@ -292,7 +297,7 @@ static void gap_between_frames(void **state)
 	client(join(data(3, "y"), trailer(3)));
 	char *text = told();
 	has(text, "  body 1 a\n  lost\n< lost to a gap\n");
-	has(text, ANSWERED("9") "  message ends at 1\n  t t: 1\n  body 1 c\n  end\n");
+	has(text, ANSWERED("9") "  message ends at 1\n  t t: 1\n  says ok\n  body 1 c\n  end\n");
 	has_not(text, "beginning");
 	has_not(text, "body 2");
 	free(text);
@@ -305,7 +310,7 @@ static void gap_between_frames(void **state)
 	text = told();
 	has(text, "  body 1 a\n  lost\n");
 	has(text, OPENED("8") "  t t: 1\n  end\n");
-	has(text, ANSWERED("7") "  message ends at 1\n  t t: 1\n  body 1 c\n  end\n");
+	has(text, ANSWERED("7") "  message ends at 1\n  t t: 1\n  says ok\n  body 1 c\n  end\n");
 	free(text);
 }
 
