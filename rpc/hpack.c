@@ -103,7 +103,9 @@ static int feed_all(struct hpack *h, struct bytes in)
 	int flags = 0;
 	int64_t n = feed(h, in, false, &nv, &flags);
 
-	return n < 0 ? (int)n : n == (int64_t)in.n && !(flags & NGHTTP2_HD_INFLATE_EMIT) ? 0 : -EPROTO;
+	return n < 0                                                      ? (int)n
+	       : n == (int64_t)in.n && !(flags & NGHTTP2_HD_INFLATE_EMIT) ? 0
+									  : -EPROTO;
 }
 
 /* RFC 7541 5.1, with `prefix` bits set in the first byte. false: cut, or beyond 32 bits. */

@@ -42,7 +42,8 @@ struct hpack_list {
 	const struct header *fields;
 	size_t n;
 	const char *cap; /* the limit that cut the list; the caller's flag is TRUNCATED */
-	const char *late_cap; /* "hpack_late_tables": the larger table was refused, once a direction */
+	const char
+		*late_cap; /* "hpack_late_tables": the larger table was refused, once a direction */
 };
 
 /* Memory for the scratch of this thread. -ENOMEM. */

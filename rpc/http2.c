@@ -562,8 +562,8 @@ static int64_t frame_rst(struct http2 *c, enum dir dir, const struct http2_frame
 	struct cursor cur = cursor_of(bytes_from(in, HTTP2_HEADER));
 	int digits = snprintf(code, sizeof(code), "%u", cursor_be32(&cur));
 	attributes[0] = (struct attribute) {"rst_code", bytes_of(code, (size_t)digits)};
-	attributes[1] = (struct attribute) {
-		"rst_by", dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
+	attributes[1] = (struct attribute) {"rst_by",
+					    dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
 	out->head.attributes = attributes;
 	out->head.n_attributes = 2;
 	abort_both(c, s, out);
@@ -577,7 +577,8 @@ static struct http2_stream *goaway_victim(const struct http2 *c, enum dir dir, u
 
 	list_for_each (it, &c->streams.lru) {
 		struct http2_stream *s = list_entry(it, struct http2_stream, in_lru);
-		if (s->id > last && s->id % 2 == parity && s->half[DIR_RESPONSE].state == HTTP2_IDLE)
+		if (s->id > last && s->id % 2 == parity &&
+		    s->half[DIR_RESPONSE].state == HTTP2_IDLE)
 			return s;
 	}
 	return NULL;

@@ -195,9 +195,9 @@ void http2_head_request(const struct http2_fields *f, struct http2_stream *s, st
 	bool post = bytes_eq(f->method, BYTES("POST")) || (!f->method.n && f->pseudo_unknown);
 	bool connect = is_connect(f);
 
-	s->grpc = !connect && (grpc_content_type(f->content_type) ||
-			       (f->unknown && !f->has_content_type && f->te_trailers &&
-				f->grpc_named));
+	s->grpc = !connect &&
+		  (grpc_content_type(f->content_type) ||
+		   (f->unknown && !f->has_content_type && f->te_trailers && f->grpc_named));
 	s->maybe_grpc = !s->grpc && post && !f->has_content_type && f->unknown;
 	if (s->grpc)
 		route_grpc(f, h);
@@ -221,8 +221,8 @@ static enum outcome http_outcome(int32_t status)
 
 static void grpc_ended(const struct http2_fields *f, struct http2_stream *s, struct piece *out)
 {
-	unsigned found = grpc_end(&out->head, f ? f->list : NULL, f ? f->n : 0, s->http_status,
-				  status_text);
+	unsigned found =
+		grpc_end(&out->head, f ? f->list : NULL, f ? f->n : 0, s->http_status, status_text);
 
 	/* without a :status that is known the rule for a missing grpc-status has nothing to say */
 	if ((found & GRPC_END_UNKNOWN) || (!out->head.has_status && !s->http_status)) {

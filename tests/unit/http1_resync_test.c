@@ -47,9 +47,10 @@ static void h12_reply_lost(void **state)
 	has(text, "  h Content-Length: 6\n  body 6 second\n  end\n");
 	free(text);
 	/* joined late: a reply whose request was not seen could be to HEAD; it is skipped, with its body */
-	text = run("@late http1\n> xx\\r\\n\n< HTTP/1.1 299 Unseen\\r\\nContent-Length: 6\\r\\n\\r\\n\n"
-		   "> GET /2 HTTP/1.1\\r\\n\\r\\n\n"
-		   "< HTTP/1.1 200 OK\\r\\nContent-Length: 6\\r\\n\\r\\nsecond\n");
+	text = run(
+		"@late http1\n> xx\\r\\n\n< HTTP/1.1 299 Unseen\\r\\nContent-Length: 6\\r\\n\\r\\n\n"
+		"> GET /2 HTTP/1.1\\r\\n\\r\\n\n"
+		"< HTTP/1.1 200 OK\\r\\nContent-Length: 6\\r\\n\\r\\nsecond\n");
 	has_not(text, "299");
 	has(text, "  body 6 second\n  end\n");
 	free(text);
