@@ -295,6 +295,7 @@ static struct call *call_open(struct calls *cs, struct conn *conn, struct call_q
 	c->conn = conn;
 	c->tunnel = tunnel;
 	c->orphan = orphan;
+	c->by_order = p->head.by_order;
 	c->protocol = q->protocol;
 	c->seen_index = ++q->seen;
 	c->flags = q->sticky_flags | (orphan ? FLAG_ORPHAN_RESPONSE : 0) |
@@ -311,7 +312,6 @@ static struct call *call_open(struct calls *cs, struct conn *conn, struct call_q
 		c->owed = orphan ? 0 : q->owed;
 		q->owed = 0;
 		c->req_ack = at->ack_off;
-		c->by_order = p->head.by_order;
 		c->reply_lost = is_ordered(q, c) && at->ack_off < q->lost_to;
 		c->reply_maybe_lost = !is_ordered(q, c) && at->ack_off < q->lost_to;
 		list_add_tail(&cs->wait, &c->in_wait);
@@ -494,15 +494,21 @@ void call_gap(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t end
 
 void call_resynced(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t off)
 {
+	bool kept = false;
 	if (dir != DIR_RESPONSE || q->pairing != PAIRING_FIFO)
 		return;
 	list_for_each_safe (it, next, &q->calls) {
 		struct call *c = list_entry(it, struct call, in_conn);
+		if (call_is_waiting(c) && c->req_ack >= off) {
+			kept = true;
+			continue;
+		}
 		c->owed = 0;
-		if (call_is_waiting(c) && q->waiting > 1 && c->req_ack < off)
+		if (call_is_waiting(c) && q->waiting > 1)
 			call_finish(cs, q, c, CALL_GAP, END_GAP);
 	}
-	q->owed = 0;
+	if (!kept)
+		q->owed = 0;
 }
 
 void call_error(struct calls *cs, struct call_queue *q, unsigned flags)

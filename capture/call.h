@@ -66,9 +66,9 @@ struct call {
 	struct list in_parts; /* calls with stream messages that no part told yet, by part_ns */
 	uint64_t part_ns; /* of the first of those, or of the last look at it */
 	bool orphan, tunnel;
-	bool by_order; /* by id, but its id proves nothing */
 	bool reply_lost; /* FIFO or by_order: the place of its reply lies in a gap */
 	bool reply_begun; /* bytes of its head came, but not all */
+	bool by_order; /* its id proves nothing: head.by_order */
 	bool reply_maybe_lost; /* by id: it may have been in a gap */
 	bool sampled; /* its record is wanted */
 	bool over_limit; /* it is not, because of --limit */
@@ -206,6 +206,9 @@ void call_gap(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t end
 /* The direction is in step again at stream offset off. Replies in order: a request sent when the client had no more than
  * what lies before is answered from here on; of the others, whose replies may have been skipped, the newest is. */
 void call_resynced(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t off);
+
+/* FIFO: how many requests will await a reply when the replies are in step again at this offset. */
+uint32_t call_queue_asked(const struct call_queue *q, uint64_t off);
 
 /* The framer gave up: the open calls leave with UNKNOWN and `flags`, which later calls carry too. */
 void call_error(struct calls *cs, struct call_queue *q, unsigned flags);

@@ -397,8 +397,18 @@ static bool by_order(const struct joined *r)
 
 struct search {
 	const struct joined *both, *half[2];
-	char why[2][512]; /* why the last one that could be it is not */
+	char why[2][512]; /* why the one that comes nearest to it is not it */
 };
+
+/* What is said of calls of another time, or with other names or status, tells little. */
+static int weight(const char *text)
+{
+	static const char *const light[] = {"bytes of", "path", "service", "method", "status_code"};
+	for (int i = 0; i < 5; i++)
+		if (!strncmp(text, light[i], strlen(light[i])))
+			return i + 1;
+	return *text ? 6 : 0;
+}
 
 static struct search search(const struct sweep_run *truth, const struct joined *r)
 {
@@ -414,7 +424,7 @@ static struct search search(const struct sweep_run *truth, const struct joined *
 			fits[d] = d ? response_fits(r, t) : request_fits(r, t);
 			if (fits[d])
 				s.half[d] = t;
-			else if (strncmp(why, "bytes of", 8) != 0 || !*s.why[d])
+			else if (weight(why) > weight(s.why[d]))
 				snprintf(s.why[d], sizeof(s.why[d]), "%s", why);
 		}
 		if (fits[0] && fits[1])

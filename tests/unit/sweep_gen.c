@@ -42,10 +42,18 @@ static void http1_body(struct buf *b, unsigned token, size_t n, bool chunked)
 	text(b, "0\r\nX-Trailer: t%06u\r\n\r\n", token);
 }
 
+static bool is_head(uint64_t kind)
+{
+	return kind % 3 == 0 && kind % 4 == 2;
+}
+
 static void http1_request(struct buf *b, unsigned token, uint64_t kind)
 {
 	text(b, "%s /t%06u HTTP/1.1\r\nHost: s%06u.local\r\nX-Token: t%06u\r\n",
-	     kind % 3 ? "POST" : "GET", token, token, token);
+	     kind % 3        ? "POST"
+	     : is_head(kind) ? "HEAD"
+			     : "GET",
+	     token, token, token);
 	if (kind % 3)
 		http1_body(b, token, kind % 40, kind % 3 == 2);
 	else
@@ -58,7 +66,10 @@ static void http1_response(struct buf *b, unsigned token, uint64_t kind)
 	if (kind % 11 == 3)
 		text(b, "HTTP/1.1 100 Continue\r\n\r\n");
 	text(b, "HTTP/1.1 %s\r\nX-Token: t%06u\r\n", lines[kind / 7 % 4], token);
-	http1_body(b, token, kind % 60, kind % 2);
+	if (is_head(kind))
+		text(b, "Content-Length: %llu\r\n\r\n", (unsigned long long)kind);
+	else
+		http1_body(b, token, kind % 60, kind % 2);
 }
 
 /* `depth` requests at once; a quiet second and a half before some. */

@@ -250,7 +250,9 @@ static void copies_and_order(void **state)
 					p[n++] = c->g.p[k];
 			}
 			for (size_t k = 0; k + 1 < n; k++) /* neighbours, but no end before data */
-				if (p[k].len && p[k + 1].len && gen_below(&random, 6) == 0) {
+				if (p[k].len && p[k + 1].len &&
+				    p[k + 1].ts_ns < p[k].ts_ns + 10000000 &&
+				    gen_below(&random, 6) == 0) {
 					struct packet t = p[k];
 					p[k] = p[k + 1];
 					p[k + 1] = t;
