@@ -254,6 +254,21 @@ static void interim_add(struct call_queue *q, const struct piece *p)
 
 /* ---- opening ---- */
 
+/* Does its reply come in its turn? */
+static bool is_ordered(const struct call_queue *q, const struct call *c)
+{
+	return q->pairing == PAIRING_FIFO || (q->pairing == PAIRING_ID && c->by_order);
+}
+
+/* A request uses the id of a call whose reply may have been lost: so it was, and the next reply is not its own. */
+static void id_reused(struct calls *cs, struct call_queue *q, uint64_t corr)
+{
+	struct call_slot *grave;
+	struct call *c = call_queue_next_by_id(q, corr, &grave);
+	if (c && c->reply_maybe_lost && (c->msg[0].done || c->msg[0].cut))
+		call_finish(cs, q, c, CALL_GAP, END_GAP);
+}
+
 static struct call *call_open(struct calls *cs, struct conn *conn, struct call_queue *q,
 			      const struct piece *p, const struct call_wire *at)
 {
@@ -262,6 +277,8 @@ static struct call *call_open(struct calls *cs, struct conn *conn, struct call_q
 		call_leave(cs, list_entry(q->calls.next, struct call, in_conn), CALL_EVICTED);
 	while (cs->heads > cs->limits.open_heads && !list_empty(&cs->open))
 		call_leave(cs, list_entry(cs->open.next, struct call, in_open), CALL_EVICTED);
+	if (q->pairing == PAIRING_ID && !orphan && q->lost_to)
+		id_reused(cs, q, p->corr);
 	cs->opened++;
 	struct call *c = call_take(cs);
 	if (c)
@@ -295,8 +312,8 @@ static struct call *call_open(struct calls *cs, struct conn *conn, struct call_q
 		c->owed = orphan ? 0 : q->owed;
 		q->owed = 0;
 		c->req_ack = at->ack_off;
-		c->reply_lost = q->pairing == PAIRING_FIFO && at->ack_off < q->lost_to;
-		c->reply_maybe_lost = q->pairing == PAIRING_ID && at->ack_off < q->lost_to;
+		c->reply_lost = is_ordered(q, c) && at->ack_off < q->lost_to;
+		c->reply_maybe_lost = !is_ordered(q, c) && at->ack_off < q->lost_to;
 		list_add_tail(&cs->wait, &c->in_wait);
 	}
 	cs->sink.sample(cs->sink.ctx, c);
@@ -445,10 +462,10 @@ static void gap_in_replies(struct calls *cs, struct call_queue *q, struct call *
 		if (!c->msg[1].done)
 			call_finish(cs, q, c, CALL_GAP, END_GAP);
 	} else if (c->req_ack < end_off) {
-		if (q->pairing == PAIRING_ID && !c->by_order)
-			c->reply_maybe_lost = true;
-		else
+		if (is_ordered(q, c))
 			call_finish(cs, q, c, CALL_GAP, END_GAP);
+		else
+			c->reply_maybe_lost = true;
 	}
 }
 
