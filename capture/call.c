@@ -278,6 +278,7 @@ static struct call *call_open(struct calls *cs, struct conn *conn, struct call_q
 	c->conn = conn;
 	c->tunnel = tunnel;
 	c->orphan = orphan;
+	c->by_order = p->head.by_order;
 	c->protocol = q->protocol;
 	c->seen_index = ++q->seen;
 	c->flags = q->sticky_flags | (orphan ? FLAG_ORPHAN_RESPONSE : 0) |
@@ -444,7 +445,7 @@ static void gap_in_replies(struct calls *cs, struct call_queue *q, struct call *
 		if (!c->msg[1].done)
 			call_finish(cs, q, c, CALL_GAP, END_GAP);
 	} else if (c->req_ack < end_off) {
-		if (q->pairing == PAIRING_ID)
+		if (q->pairing == PAIRING_ID && !c->by_order)
 			c->reply_maybe_lost = true;
 		else
 			call_finish(cs, q, c, CALL_GAP, END_GAP);

@@ -68,6 +68,7 @@ struct call {
 	bool orphan, tunnel;
 	bool reply_lost; /* FIFO: the place of its reply lies in a gap */
 	bool reply_begun; /* bytes of its head came, but not all */
+	bool by_order; /* its id proves nothing: head.by_order */
 	bool reply_maybe_lost; /* by id: it may have been in a gap */
 	bool sampled; /* its record is wanted */
 	bool over_limit; /* it is not, because of --limit */

@@ -59,9 +59,13 @@ void http2_lose(struct http2 *c, enum dir dir)
 		if (c->unseen_from == c->unseen_below)
 			c->unseen_from = c->max_id + 1;
 		c->unseen_below = UINT32_MAX;
+		free(c->proofs);
+		c->proofs = NULL;
 	}
 	list_for_each_safe (it, next, &c->streams.lru) {
 		struct http2_stream *s = list_entry(it, struct http2_stream, in_lru);
+		if (dir == DIR_REQUEST)
+			s->n_unknown = 0; /* their numbers were the old table's */
 		s->head_lost |= dir == DIR_RESPONSE && s->half[dir].state == HTTP2_IDLE;
 		if (s->half[dir].state == HTTP2_OPEN)
 			half_close(c, s, dir, HTTP2_GIVEN_UP);
@@ -180,6 +184,8 @@ static size_t data_run(struct http2_stream *s, struct http2_half *half, struct b
 {
 	missing_tell(half, out);
 	half->data = true;
+	if (s->maybe_grpc)
+		http2_proof_data(half, in, out->missing);
 	if (s->grpc && !half->raw)
 		return run_grpc(half, in, out);
 	if (in.n || out->missing)
@@ -331,6 +337,8 @@ static void trailers(struct http2 *c, struct http2_stream *s, enum dir dir, stru
 	missing_tell(&s->half[dir], out);
 	if (out->missing)
 		out->what |= PIECE_BODY;
+	if (dir == DIR_RESPONSE && s->maybe_grpc && http2_proof_by_frames(s))
+		http2_proof_add(&c->proofs, s);
 	if (dir == DIR_RESPONSE)
 		http2_head_end(&a->fields, s, out);
 	else if (a->fields.malformed || a->fields.request || a->fields.response)
@@ -361,7 +369,9 @@ static int request_open(struct http2 *c, uint32_t id, struct arrival *a, struct 
 		c->unseen_below = id;
 	if (id > c->side[DIR_RESPONSE].goaway)
 		c->refused = id;
-	http2_head_request(&a->fields, s, out);
+	http2_head_request(&a->fields, s, http2_proof_holds(c->proofs, &a->fields), out);
+	if (s->maybe_grpc)
+		http2_proof_note(s, &a->fields);
 	head_give(c, s, DIR_REQUEST, a, out);
 	return 0;
 }
@@ -408,6 +418,8 @@ static int response_orphan(struct http2 *c, struct arrival *a, struct piece *out
 	s->half[DIR_REQUEST].state = HTTP2_GIVEN_UP;
 	s->grpc = grpc_content_type(a->fields.content_type);
 	s->maybe_grpc = !a->fields.has_content_type && a->fields.unknown;
+	if (s->maybe_grpc)
+		http2_head_unsure(out);
 	http2_head_response(&a->fields, s, a->ended, out);
 	head_give(c, s, DIR_RESPONSE, a, out);
 	return 0;
@@ -440,6 +452,8 @@ static void response_first(struct http2 *c, struct http2_stream *s, struct arriv
 	} else if (s->head_lost && !head) {
 		response_rest(c, s, a, out);
 	} else {
+		if (s->maybe_grpc && grpc_content_type(a->fields.content_type))
+			http2_proof_add(&c->proofs, s);
 		http2_head_response(&a->fields, s, a->ended, out);
 		head_give(c, s, DIR_RESPONSE, a, out);
 	}
@@ -475,7 +489,7 @@ static int push_block(struct http2 *c, struct http2_stream *s, struct arrival *a
 		return -ENOMEM;
 	out->dir = DIR_REQUEST;
 	a->ended = true;
-	http2_head_request(&a->fields, s, out);
+	http2_head_request(&a->fields, s, false, out);
 	head_give(c, s, DIR_REQUEST, a, out);
 	return 0;
 }
@@ -562,8 +576,8 @@ static int64_t frame_rst(struct http2 *c, enum dir dir, const struct http2_frame
 	struct cursor cur = cursor_of(bytes_from(in, HTTP2_HEADER));
 	int digits = snprintf(code, sizeof(code), "%u", cursor_be32(&cur));
 	attributes[0] = (struct attribute) {"rst_code", bytes_of(code, (size_t)digits)};
-	attributes[1] = (struct attribute) {
-		"rst_by", dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
+	attributes[1] = (struct attribute) {"rst_by",
+					    dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
 	out->head.attributes = attributes;
 	out->head.n_attributes = 2;
 	abort_both(c, s, out);
@@ -577,7 +591,8 @@ static struct http2_stream *goaway_victim(const struct http2 *c, enum dir dir, u
 
 	list_for_each (it, &c->streams.lru) {
 		struct http2_stream *s = list_entry(it, struct http2_stream, in_lru);
-		if (s->id > last && s->id % 2 == parity && s->half[DIR_RESPONSE].state == HTTP2_IDLE)
+		if (s->id > last && s->id % 2 == parity &&
+		    s->half[DIR_RESPONSE].state == HTTP2_IDLE)
 			return s;
 	}
 	return NULL;
@@ -835,6 +850,7 @@ static void http2_fini(void *state)
 
 	hpack_reset(&c->side[DIR_REQUEST].hpack, false);
 	hpack_reset(&c->side[DIR_RESPONSE].hpack, false);
+	free(c->proofs);
 	http2_streams_fini(&c->streams);
 }
 

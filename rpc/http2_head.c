@@ -105,7 +105,11 @@ void http2_fields_read(struct http2_fields *f, const struct hpack_list *list)
 {
 	bool regular = false;
 
-	*f = (struct http2_fields) {.list = list->fields, .n = list->n};
+	*f = (struct http2_fields) {.list = list->fields,
+				    .n = list->n,
+				    .unknown_entries = list->unknown,
+				    .n_unknown = list->n_unknown,
+				    .unknown_whole = list->unknown_whole && !list->cap};
 	for (size_t i = 0; i < f->n; i++) {
 		struct bytes name = f->list[i].name;
 		if (f->list[i].provenance == PROVENANCE_UNKNOWN && !name.n) {
@@ -189,15 +193,17 @@ static bool request_malformed(const struct http2_fields *f)
 	return f->malformed || f->response || (lacks && !f->pseudo_unknown);
 }
 
-void http2_head_request(const struct http2_fields *f, struct http2_stream *s, struct piece *out)
+void http2_head_request(const struct http2_fields *f, struct http2_stream *s, bool proven,
+			struct piece *out)
 {
 	struct head *h = &out->head;
 	bool post = bytes_eq(f->method, BYTES("POST")) || (!f->method.n && f->pseudo_unknown);
 	bool connect = is_connect(f);
 
-	s->grpc = !connect && (grpc_content_type(f->content_type) ||
-			       (f->unknown && !f->has_content_type && f->te_trailers &&
-				f->grpc_named));
+	s->grpc = !connect &&
+		  (grpc_content_type(f->content_type) ||
+		   (f->unknown && !f->has_content_type && f->te_trailers && f->grpc_named) ||
+		   (proven && !f->has_content_type));
 	s->maybe_grpc = !s->grpc && post && !f->has_content_type && f->unknown;
 	if (s->grpc)
 		route_grpc(f, h);
@@ -221,8 +227,8 @@ static enum outcome http_outcome(int32_t status)
 
 static void grpc_ended(const struct http2_fields *f, struct http2_stream *s, struct piece *out)
 {
-	unsigned found = grpc_end(&out->head, f ? f->list : NULL, f ? f->n : 0, s->http_status,
-				  status_text);
+	unsigned found =
+		grpc_end(&out->head, f ? f->list : NULL, f ? f->n : 0, s->http_status, status_text);
 
 	/* without a :status that is known the rule for a missing grpc-status has nothing to say */
 	if ((found & GRPC_END_UNKNOWN) || (!out->head.has_status && !s->http_status)) {
@@ -247,7 +253,7 @@ static bool proxy_answer(const struct http2_fields *f)
 {
 	if (f->has_content_type)
 		return !grpc_content_type(f->content_type);
-	return !f->unknown && f->status && f->status != 200;
+	return f->status && f->status != 200;
 }
 
 void http2_head_response(const struct http2_fields *f, struct http2_stream *s, bool ended,
@@ -280,6 +286,11 @@ void http2_head_end(const struct http2_fields *f, struct http2_stream *s, struct
 		out->flags |= FLAG_PROTOCOL_ERROR;
 	if (s->grpc)
 		grpc_ended(f, s, out);
+}
+
+void http2_head_unsure(struct piece *out)
+{
+	unknown_name(&out->head, "protocol");
 }
 
 void http2_head_lost(struct piece *out)

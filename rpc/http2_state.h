@@ -3,6 +3,7 @@
 #pragma once
 #include "rpc/hpack.h"
 #include "rpc/http2_frame.h"
+#include "rpc/http2_proof.h"
 #include "rpc/http2_stream.h"
 
 enum http2_phase {
@@ -34,6 +35,7 @@ struct http2 {
 	struct framer_limits limits;
 	struct http2_side side[2];
 	struct http2_streams streams;
+	struct http2_proofs *proofs;
 	uint32_t max_id; /* highest stream that the client opened before our eyes */
 	/* Streams of which nothing is known: from..below. Others up to max_id that are not in the table are closed. */
 	uint32_t unseen_from, unseen_below;

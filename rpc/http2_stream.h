@@ -7,6 +7,7 @@
 
 #include "base/list.h"
 #include "rpc/grpc.h"
+#include "rpc/hpack.h"
 
 enum http2_half_state {
 	HTTP2_IDLE, /* no head yet */
@@ -20,7 +21,7 @@ struct http2_half {
 	struct grpc_split split;
 	uint8_t state;
 	bool data; /* body bytes came */
-	bool raw; /* said to be gRPC, and its messages are none: plain body */
+	bool raw; /* said to be gRPC (or maybe), and its messages are none: plain body */
 };
 
 struct http2_stream {
@@ -31,6 +32,9 @@ struct http2_stream {
 	struct http2_half half[2]; /* by enum dir */
 	bool grpc;
 	bool maybe_grpc; /* a late join hides what would tell */
+	uint32_t unknown
+		[HPACK_UNKNOWN_MAX]; /* entries that its request head named, when maybe_grpc */
+	uint8_t n_unknown;
 	bool head_lost; /* the response head may lie in a gap */
 };
 

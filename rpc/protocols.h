@@ -12,8 +12,8 @@
 	X(dubbo2)    \
 	X(ttheader)  \
 	X(theader)   \
-	X(thrift)    \
 	X(kitex_protobuf) \
+	X(thrift)    \
 	X(thrift_weak) \
 	X(opaque)
 /* clang-format on */

@@ -14,7 +14,7 @@
 #define REQ  DIR_REQUEST
 #define RESP DIR_RESPONSE
 
-enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, GOAWAY = 7 };
+enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6, GOAWAY = 7 };
 enum { NO_FLAGS = 0, END_STREAM = 1, END_HEADERS = 4, PADDED = 8 };
 
 static struct buf out; /* frames gathered for the next segment */
@@ -629,6 +629,140 @@ static void a_long_stream(void **state)
 	done();
 }
 
+/* A head whose fields beyond the pseudo-headers are entries from before our eyes: indices from 62 on */
+static void late_ask(uint32_t stream, const char *block)
+{
+	frame(HEADERS, END_HEADERS, stream, bytes_str(block));
+	message(stream, END_STREAM, 0, "question");
+	flush(REQ);
+}
+
+/* Joined in the middle, at a turn */
+static void late_hello(void)
+{
+	wire_open(false);
+	frame(PING, NO_FLAGS, 0, BYTES("\0\0\0\0\0\0\0\0"));
+	frame(PING, NO_FLAGS, 0, BYTES("\0\0\0\0\0\0\0\0"));
+	flush(RESP);
+}
+
+static void late_answer(uint32_t stream, struct bytes body, bool trailers_follow)
+{
+	frame(HEADERS, END_HEADERS, stream, BYTES("\x88\xbe"));
+	data(stream, trailers_follow ? NO_FLAGS : END_STREAM, body);
+	if (trailers_follow)
+		frame(HEADERS, END_HEADERS | END_STREAM, stream, BYTES("\xbf"));
+	flush(RESP);
+}
+
+#define MESSAGE BYTES("\0\0\0\0\5reply")
+
+static const Sidetap__V1__Call *late_call(uint32_t stream, const char *block, struct bytes reply,
+					  bool trailers_follow)
+{
+	late_ask(stream, block);
+	late_answer(stream, reply, trailers_follow);
+	return wire_next();
+}
+
+static void is_unsure(const Sidetap__V1__Call *c)
+{
+	assert_string_equal(c->protocol, "http2");
+	assert_memory_equal(attribute(c, "unknown"), "protocol,", 9);
+	assert_int_equal(c->request->body.len, 13);
+	assert_string_equal(c->service, "");
+	assert_string_equal(c->method, "");
+}
+
+static void is_proven(const Sidetap__V1__Call *c)
+{
+	assert_string_equal(c->protocol, "grpc");
+	assert_string_equal(c->path, "");
+	assert_string_equal(attribute(c, "unknown"), "service,method,path,status_code");
+	assert_int_equal(c->outcome, OUTCOME_UNKNOWN);
+	body_is(c->request, "question");
+	body_is(c->response, "reply");
+}
+
+/* b8: after a late join the content-type is an index from before; a call that was gRPC by its frames proves it. */
+static void b8_late_calls_are_proven(void **state)
+{
+	(void)state;
+	late_hello();
+	is_unsure(late_call(101, "\x83\x86\xbe\xbf\xc0", MESSAGE, true));
+	is_proven(late_call(103, "\x83\x86\xbe\xbf\xc0", MESSAGE, true));
+	is_proven(late_call(105, "\x83\x86\xc0\xc1\xbf\xbe", MESSAGE, true)); /* and one more */
+	is_unsure(late_call(107, "\x83\x86\xbe\xbf\xc1", MESSAGE, true)); /* lacks one of them */
+	/* an entry inserted meanwhile moves the indices, not the entries */
+	const char inserted[] = "\x83\x86\xbe\xbf\xc0\x40\1x\1y";
+	is_proven(late_call(109, inserted, MESSAGE, true));
+	is_proven(late_call(111, "\x83\x86\xbf\xc0\xc1", MESSAGE, true));
+	is_proven(late_call(113, "\x83\x86\xbf\xc0\xc2\xbe", MESSAGE,
+			    true)); /* as 107: proven by it */
+	is_unsure(late_call(115, "\x83\x86\xc0\xc1\xc3", MESSAGE, true));
+	done();
+}
+
+/* What proves nothing: other frames than messages, no trailers, a name that is unknown with its value */
+static void b8_late_calls_are_not_proven(void **state)
+{
+	static const struct {
+		const char *block;
+		struct bytes reply;
+		bool trailers_follow;
+	} cases[] = {
+		{"\x83\x86\xbe\xbf\xc0", MESSAGE, false},
+		{"\x83\x86\xbe\xbf\xc0", BYTES("{\"a\": 1}"), true},
+		{"\x83\x86\xbe\xbf\xc0", BYTES("\0\0\0\0\6reply"), true},
+		{"\x83\x86\xbe\xbf\xc0", BYTES("\0\0\0\0\5reply\200\0\0\0\0"), true},
+		{"\x83\x86\xbe\xbf\x7e\1v", MESSAGE, true},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		late_hello();
+		is_unsure(late_call(101, cases[i].block, cases[i].reply, cases[i].trailers_follow));
+		is_unsure(late_call(103, cases[i].block, cases[i].reply, cases[i].trailers_follow));
+		done();
+	}
+}
+
+/* b9: a loss in the requests' direction ends all that was known of the table. */
+static void b9_a_loss_takes_the_proof(void **state)
+{
+	(void)state;
+	late_hello();
+	is_unsure(late_call(101, "\x83\x86\xbe\xbf\xc0", MESSAGE, true));
+	is_proven(late_call(103, "\x83\x86\xbe\xbf\xc0", MESSAGE, true));
+	wire_lose(REQ, 40);
+	is_unsure(late_call(107, "\x83\x86\xbe\xbf\xc0", MESSAGE, true));
+	is_proven(late_call(109, "\x83\x86\xbe\xbf\xc0", MESSAGE, true));
+	wire_close(FLOW_FIN);
+}
+
+/* Metadata of gRPC's libraries, as it is and not in base64: a 0 and any bytes (names end in -bin) */
+static void binary_metadata(void **state)
+{
+	(void)state;
+	hello();
+	struct buf b = {0};
+	assert_int_equal(
+		buf_append(&b, BYTES("\x83\x86\0\5:path\016/shop.Cart/Add\0\014content-type\020"
+				     "application/grpc\0\5x-bin\4\0\1\n\xff")),
+		0);
+	frame(HEADERS, END_HEADERS, 1, buf_bytes(&b));
+	buf_fini(&b);
+	message(1, END_STREAM, 0, "q");
+	flush(REQ);
+	answer(1);
+	trailers(1, TRAILER);
+	flush(RESP);
+	const Sidetap__V1__Call *c = expect(OUTCOME_OK, 0, "unary");
+	assert_string_equal(records_flags(c), "");
+	assert_int_equal(c->request->headers[4]->value.len, 4);
+	assert_memory_equal(c->request->headers[4]->value.data, "\0\1\n\xff", 4);
+	done();
+}
+
 static int drop(void **state)
 {
 	(void)state;
@@ -655,6 +789,10 @@ int main(void)
 		cmocka_unit_test(a_path_without_halves),
 		cmocka_unit_test(holes),
 		cmocka_unit_test(a_long_stream),
+		cmocka_unit_test(b8_late_calls_are_proven),
+		cmocka_unit_test(b8_late_calls_are_not_proven),
+		cmocka_unit_test(b9_a_loss_takes_the_proof),
+		cmocka_unit_test(binary_metadata),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, drop);

@@ -42,7 +42,9 @@ def make(cache):
 
 
 def build(cache):
-    steps.once(os.path.join(cache, "stamp"), steps.stamp_of(HERE), lambda: make(cache))
+    inputs = sorted(glob.glob(os.path.join(HERE, "*.go"))) + [
+        os.path.join(HERE, "go.mod"), os.path.join(HERE, "idl")]
+    steps.once(os.path.join(cache, "stamp"), steps.stamp_of(*inputs), lambda: make(cache))
 
 
 def start(world):

@@ -21,4 +21,7 @@ public interface ShopBase {
 	CompletableFuture<String> later(String token, int ms);
 
 	String slow(String token, int ms);
+
+	/** Answers once slow has returned for the second token on the server. */
+	String settled(String token, String slow);
 }

@@ -4,7 +4,9 @@ package demo;
 import static demo.Tokens.rp;
 
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.apache.dubbo.common.stream.StreamObserver;
@@ -18,6 +20,8 @@ import org.apache.dubbo.rpc.RpcContext;
 /** Server PORT SERIALIZATION: Shop by dubbo2 on PORT and by triple on PORT + 1, Flow by triple. */
 public class Server {
 	static class ShopImpl implements Shop {
+		final Set<String> slowDone = ConcurrentHashMap.newKeySet();
+
 		@Override
 		public String touch(String token) {
 			RpcContext.getServerResponseContext().setAttachment("served-for", rp(token));
@@ -56,12 +60,25 @@ public class Server {
 
 		@Override
 		public String slow(String token, int ms) {
+			pause(ms);
+			slowDone.add(rp(token));
+			return "slow " + rp(token);
+		}
+
+		@Override
+		public String settled(String token, String slow) {
+			while (!slowDone.contains(slow))
+				pause(5);
+			pause(20); // its reply is being written by another thread
+			return "settled " + rp(token);
+		}
+
+		static void pause(int ms) {
 			try {
 				Thread.sleep(ms);
 			} catch (InterruptedException e) {
 				throw new IllegalStateException(e);
 			}
-			return "slow " + rp(token);
 		}
 	}
 
