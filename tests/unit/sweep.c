@@ -218,11 +218,27 @@ static bool headers_fit(const struct joined *r, const Message *a, const Message 
 	       want = trailers ? b->n_trailers : b->n_headers;
 	Sidetap__V1__Header **list = trailers ? a->trailers : a->headers;
 	for (size_t i = 0; i < n; i++)
-		if (!header_in(list[i], b, trailers))
+		if (!header_in(list[i], b, trailers) &&
+		    !(!trailers && flagged(r, "gap") && header_in(list[i], b, true)))
 			return DIFFERS("header %s=%.*s", list[i]->name, (int)list[i]->value.len,
 				       (const char *)list[i]->value.data);
 	if (n != want && !cut(r))
 		return DIFFERS("%zu headers, not %zu", n, want);
+	return true;
+}
+
+/* gRPC whose content type is not known: its message still has the prefix of five bytes. */
+static bool is_bare(const struct joined *r, const struct joined *t)
+{
+	return !strcmp(t->first->protocol, "grpc") && !strcmp(r->first->protocol, "http2");
+}
+
+static bool bare_fits(const struct joined *r, const struct joined *t, int dir)
+{
+	struct bytes a = buf_bytes(dir ? &r->resp : &r->req),
+		     b = buf_bytes(dir ? &t->resp : &t->req), m = bytes_from(a, 5);
+	if (m.n > b.n || (m.n && memcmp(m.p, b.p, m.n) != 0) || (a.n != b.n + 5 && !cut(r)))
+		return DIFFERS("%zu bytes with the prefix, %zu without", a.n, b.n);
 	return true;
 }
 
@@ -281,19 +297,23 @@ static uint64_t total_of(const struct joined *j, int dir)
 	return last && last->body_bytes > total ? last->body_bytes : total;
 }
 
+/* Some of its bytes passed when the other's did. */
+static bool same_time(const struct joined *r, const struct joined *t, int dir)
+{
+	const Message *a = dir ? r->resp_head : r->req_head, *b = dir ? t->resp_head : t->req_head;
+	return b && a->start_unix_ns <= end_of(t, dir) && end_of(r, dir) >= b->start_unix_ns;
+}
+
 static bool half_fits(const struct joined *r, const struct joined *t, int dir)
 {
 	const Message *a = dir ? r->resp_head : r->req_head, *b = dir ? t->resp_head : t->req_head;
-	if (!b)
-		return DIFFERS("a %s", dir ? "response" : "request");
-	if (a->start_unix_ns > end_of(t, dir) || end_of(r, dir) < b->start_unix_ns)
-		return DIFFERS("bytes of another time");
 	struct bytes bodies[2] = {buf_bytes(dir ? &r->resp : &r->req),
 				  buf_bytes(dir ? &t->resp : &t->req)};
 	const Message *last = message_of(r->last, dir), *want = message_of(t->last, dir);
 	return headers_fit(r, a, b, false) &&
 	       (!last || !want || headers_fit(r, last, want, true)) &&
-	       (t->n_stream || r->n_stream
+	       (is_bare(r, t) ? bare_fits(r, t, dir)
+		: t->n_stream || r->n_stream
 			? stream_fits(r, t, dir)
 			: body_fits(r, bodies[0], bodies[1], total_of(r, dir), total_of(t, dir)));
 }
@@ -302,8 +322,7 @@ static bool protocol_fits(const struct joined *r, const struct joined *t)
 {
 	if (!strcmp(r->first->protocol, t->first->protocol))
 		return true;
-	if (!strcmp(t->first->protocol, "grpc") && !strcmp(r->first->protocol, "http2") &&
-	    has_unknown(r))
+	if (is_bare(r, t) && (unknown(r->first, "protocol") || unknown(r->last, "protocol") || !r->req_head))
 		return true;
 	return DIFFERS("protocol %s", r->first->protocol);
 }
@@ -403,7 +422,7 @@ struct search {
 /* What is said of calls of another time, or with other names or status, tells little. */
 static int weight(const char *text)
 {
-	static const char *const light[] = {"bytes of", "path", "service", "method", "status_code"};
+	static const char *const light[] = {"path", "service", "method", "status_text", "status_code"};
 	for (int i = 0; i < 5; i++)
 		if (!strncmp(text, light[i], strlen(light[i])))
 			return i + 1;
@@ -421,6 +440,10 @@ static struct search search(const struct sweep_run *truth, const struct joined *
 		for (int d = 0; d < 2; d++) {
 			if (!(d ? r->resp_head : r->req_head))
 				continue;
+			if (!same_time(r, t, d)) {
+				fits[d] = false;
+				continue;
+			}
 			fits[d] = d ? response_fits(r, t) : request_fits(r, t);
 			if (fits[d])
 				s.half[d] = t;
@@ -437,9 +460,12 @@ static char *told(const struct joined *r, const char *what, const char *detail)
 {
 	char *text = NULL;
 	const Call *c = r->first;
-	assert_true(asprintf(&text, "%s: %s; %s %s %s %s %s status %d outcome %d flags %s", what,
-			     detail, c->id, c->protocol, c->service, c->method, c->path,
-			     r->last->status_code, r->last->outcome, records_flags(r->last)) > 0);
+	const char *names = records_attribute(r->last, "unknown");
+	assert_true(asprintf(&text,
+			     "%s: %s; %s %s %s %s %s status %d %s outcome %d unknown %s flags %s",
+			     what, detail, c->id, c->protocol, c->service, c->method, c->path,
+			     r->last->status_code, r->last->status_text, r->last->outcome,
+			     names ? names : "", records_flags(r->last)) > 0);
 	return text;
 }
 
@@ -450,7 +476,8 @@ static char *claim_make(const struct sweep_run *truth, const struct joined *r, s
 	bool halves[2] = {r->req_head != NULL, r->resp_head != NULL};
 	for (int d = 0; d < 2; d++)
 		if (halves[d] && !s.half[d])
-			return told(r, d ? "wrong response" : "wrong request", s.why[d]);
+			return told(r, d ? "wrong response" : "wrong request",
+				    *s.why[d] ? s.why[d] : "nobody's bytes");
 	struct sweep_share *share = share_of(shares, r->first->protocol);
 	if (halves[0] && halves[1] && by_order(r)) {
 		share->by_order++;
