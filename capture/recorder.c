@@ -431,7 +431,8 @@ static struct record *part_encode(struct recorder *r, struct call *c, bool last)
 		return NULL;
 	conn->sequence = out.sequence > conn->sequence ? out.sequence : conn->sequence;
 	c->sequence = out.sequence;
-	c->n_attributes_sent = c->n_attributes;
+	if (last || c->part == 0)
+		c->n_attributes_sent = c->n_attributes;
 	r->made++;
 	r->bytes += rec->n;
 	uint64_t start = c->msg[0].started ? c->msg[0].start_ns : c->msg[1].start_ns;

@@ -176,8 +176,10 @@ static void route_http(const struct http2_fields *f, bool maybe_grpc, struct hea
 {
 	bool hidden = !f->authority.n && f->pseudo_unknown;
 
-	if (maybe_grpc)
+	if (maybe_grpc) {
 		unknown_name(h, "protocol");
+		unknown_name(h, "call_type");
+	}
 	if (!maybe_grpc && !hidden)
 		h->service = f->authority.n ? f->authority : f->host;
 	if (maybe_grpc || (!h->service.n && (hidden || f->unknown)))
@@ -299,6 +301,7 @@ void http2_head_end(const struct http2_fields *f, struct http2_stream *s, struct
 void http2_head_unsure(struct piece *out)
 {
 	unknown_name(&out->head, "protocol");
+	unknown_name(&out->head, "call_type");
 }
 
 void http2_head_lost(struct piece *out)

@@ -322,7 +322,8 @@ static bool protocol_fits(const struct joined *r, const struct joined *t)
 {
 	if (!strcmp(r->first->protocol, t->first->protocol))
 		return true;
-	if (is_bare(r, t) && (unknown(r->first, "protocol") || unknown(r->last, "protocol") || !r->req_head))
+	if (is_bare(r, t) &&
+	    (unknown(r->first, "protocol") || unknown(r->last, "protocol") || !r->req_head))
 		return true;
 	return DIFFERS("protocol %s", r->first->protocol);
 }
@@ -422,7 +423,8 @@ struct search {
 /* What is said of calls of another time, or with other names or status, tells little. */
 static int weight(const char *text)
 {
-	static const char *const light[] = {"path", "service", "method", "status_text", "status_code"};
+	static const char *const light[] = {"path", "service", "method", "status_text",
+					    "status_code"};
 	for (int i = 0; i < 5; i++)
 		if (!strncmp(text, light[i], strlen(light[i])))
 			return i + 1;

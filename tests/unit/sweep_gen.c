@@ -138,7 +138,8 @@ size_t sweep_gen_make(const struct sweep_gen *s, struct gen *g, uint64_t seed)
 		unsigned depth = s->maker->by_id ? 1 + conn % DEPTH_MAX : conn % 4 == 3 ? 3 : 1;
 		gen_open(g, &c);
 		for (unsigned turn = 0; turn < TURNS; turn++, token += depth)
-			turn_make(g, &c, s->maker, conn % s->maker->forms, token, depth, mss, &seed);
+			turn_make(g, &c, s->maker, conn % s->maker->forms, token, depth, mss,
+				  &seed);
 		if (conn % 3)
 			gen_close(g, &c);
 	}

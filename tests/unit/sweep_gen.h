@@ -26,8 +26,8 @@ struct sweep_gen {
 extern const struct sweep_gen sweep_gens[]; /* the last one has no name */
 size_t sweep_gen_make(const struct sweep_gen *s, struct gen *g, uint64_t seed);
 
-extern const struct sweep_maker sweep_thrift, sweep_ttheader, sweep_theader, sweep_dubbo2, sweep_brpc,
-	sweep_kitex_protobuf;
+extern const struct sweep_maker sweep_thrift, sweep_ttheader, sweep_theader, sweep_dubbo2,
+	sweep_brpc, sweep_kitex_protobuf;
 size_t sweep_http2_make(struct gen *g, uint64_t seed);
 size_t sweep_grpc_make(struct gen *g, uint64_t seed);
 

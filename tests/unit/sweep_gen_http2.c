@@ -16,7 +16,8 @@ struct h2 {
 	bool grpc;
 };
 
-static void frame(struct buf *b, unsigned type, unsigned flags, uint32_t stream, struct bytes payload)
+static void frame(struct buf *b, unsigned type, unsigned flags, uint32_t stream,
+		  struct bytes payload)
 {
 	sweep_be(b, payload.n, 3);
 	sweep_be(b, type, 1);

@@ -17,7 +17,8 @@ static void varint(struct buf *b, uint64_t v)
 	sweep_be(b, v, 1);
 }
 
-static void envelope(struct buf *b, unsigned encoding, unsigned type, uint32_t seq, const char *name)
+static void envelope(struct buf *b, unsigned encoding, unsigned type, uint32_t seq,
+		     const char *name)
 {
 	if (encoding == COMPACT) {
 		sweep_be(b, 0x82, 1);
@@ -100,7 +101,8 @@ static void thrift_request(struct buf *b, unsigned form, uint32_t id, unsigned t
 	thrift_message(b, form, false, id, token, kind);
 }
 
-static void thrift_response(struct buf *b, unsigned form, uint32_t id, unsigned token, uint64_t kind)
+static void thrift_response(struct buf *b, unsigned form, uint32_t id, unsigned token,
+			    uint64_t kind)
 {
 	thrift_message(b, form, true, id, token, kind);
 }
@@ -209,7 +211,8 @@ static void ttheader_message(struct buf *b, unsigned form, bool reply, uint32_t 
 	buf_fini(&payload);
 }
 
-static void ttheader_request(struct buf *b, unsigned form, uint32_t id, unsigned token, uint64_t kind)
+static void ttheader_request(struct buf *b, unsigned form, uint32_t id, unsigned token,
+			     uint64_t kind)
 {
 	ttheader_message(b, form, false, id, token, kind);
 }
@@ -253,12 +256,14 @@ static void theader_message(struct buf *b, unsigned form, bool reply, uint32_t i
 	buf_fini(&part);
 }
 
-static void theader_request(struct buf *b, unsigned form, uint32_t id, unsigned token, uint64_t kind)
+static void theader_request(struct buf *b, unsigned form, uint32_t id, unsigned token,
+			    uint64_t kind)
 {
 	theader_message(b, form, false, id, token, kind);
 }
 
-static void theader_response(struct buf *b, unsigned form, uint32_t id, unsigned token, uint64_t kind)
+static void theader_response(struct buf *b, unsigned form, uint32_t id, unsigned token,
+			     uint64_t kind)
 {
 	theader_message(b, form, true, id, token, kind);
 }
@@ -309,7 +314,8 @@ static void dubbo2_request(struct buf *b, unsigned form, uint32_t id, unsigned t
 	dubbo2_frame(b, 0xc2, 0, id, &part);
 }
 
-static void dubbo2_response(struct buf *b, unsigned form, uint32_t id, unsigned token, uint64_t kind)
+static void dubbo2_response(struct buf *b, unsigned form, uint32_t id, unsigned token,
+			    uint64_t kind)
 {
 	struct buf part = {0};
 	bool busy = kind % 7 == 6;
@@ -341,8 +347,8 @@ static void pb_part(struct buf *b, unsigned field, struct buf *part)
 	buf_fini(part);
 }
 
-static void brpc_frame(struct buf *b, unsigned field, struct buf *inner, uint32_t id, unsigned token,
-		       size_t n)
+static void brpc_frame(struct buf *b, unsigned field, struct buf *inner, uint32_t id,
+		       unsigned token, size_t n)
 {
 	struct buf meta = {0};
 	pb_part(&meta, field, inner);

@@ -58,8 +58,8 @@ static long token_in(struct bytes b, long found, const char *name)
 static long token_of(const Sidetap__V1__Message *m, long found, const char *name)
 {
 	for (size_t i = 0; m && i < m->n_headers; i++)
-		found = token_in(bytes_of(m->headers[i]->value.data, m->headers[i]->value.len), found,
-				 name);
+		found = token_in(bytes_of(m->headers[i]->value.data, m->headers[i]->value.len),
+				 found, name);
 	for (size_t i = 0; m && i < m->n_trailers; i++)
 		found = token_in(bytes_of(m->trailers[i]->value.data, m->trailers[i]->value.len),
 				 found, name);
@@ -80,8 +80,9 @@ static void truth_is_made(const struct capture *c, size_t made)
 		long request = token_of(r->request, token, c->name);
 		long response = token_of(r->response, token, c->name);
 		if (request < 0 || request != response || r->n_flags)
-			fail_msg("%s: call %zu %s %s: token %ld, of the reply %ld, flags %s", c->name, i,
-				 r->method, r->path, request, response, records_flags(r));
+			fail_msg("%s: call %zu %s %s: token %ld, of the reply %ld, flags %s",
+				 c->name, i, r->method, r->path, request, response,
+				 records_flags(r));
 	}
 }
 

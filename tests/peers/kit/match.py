@@ -89,11 +89,15 @@ def may_be_unknown(record, key, seen):
     flags = set(record.get("flags", []))
     unknown = record.get("attributes", {}).get("unknown", "").split(",")
     if key == "outcome":
-        return seen == "UNKNOWN" and bool(flags & LATE)
+        return seen == "UNKNOWN" and (bool(flags & LATE) or "status_code" in unknown)
     if key == "call_type":
-        return seen == "stream" and bool(flags & LATE)
+        return (seen == "stream" and bool(flags & LATE)) or key in unknown
     if key in ("protocol", "transport"):
         return key in unknown
+    if key == "status_text" and not seen:
+        return "status_code" in unknown or bool(flags & PARTIAL)
+    if key in ("request.body_bytes", "response.body_bytes"):
+        return "protocol" in unknown or bool(flags & PARTIAL)
     if key.startswith(("request.headers.", "response.headers.", "request.trailers.",
                        "response.trailers.")):
         side, what, _ = key.split(".", 2)
@@ -168,7 +172,8 @@ class Match:
             self.d.add(what, "flags %s, not %s" % (sorted(seen), sorted(want)))
 
     def check_bodies(self, what, x, record):
-        partial = self.late and set(record.get("flags", [])) & PARTIAL
+        unknown = record.get("attributes", {}).get("unknown", "").split(",")
+        partial = self.late and (set(record.get("flags", [])) & PARTIAL or "protocol" in unknown)
         for side in ("request", "response"):
             if side + "_body" in x and not partial:
                 self.d.same(what, side + ".body", base64.b64decode(x[side + "_body"]),
