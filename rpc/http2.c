@@ -22,7 +22,7 @@
 #include "rpc/http2_state.h"
 #include "rpc/protocols.h"
 
-enum { STREAMS_DEFAULT = 1024 };
+enum { STREAMS_DEFAULT = 1024, HTTP2_ATTRIBUTES = 3 };
 
 static enum dir other(enum dir dir)
 {
@@ -180,6 +180,8 @@ static size_t data_run(struct http2_stream *s, struct http2_half *half, struct b
 {
 	missing_tell(half, out);
 	half->data = true;
+	if (half == &s->half[DIR_RESPONSE])
+		s->got += in.n;
 	if (s->grpc && !half->raw)
 		return run_grpc(half, in, out);
 	if (in.n || out->missing)
@@ -542,6 +544,34 @@ static int64_t frame_block(struct http2 *c, enum dir dir, struct bytes in, struc
 
 /* ---- the other frames ---- */
 
+/*
+ * The response is whole by HTTP's own rules, only its END_STREAM has not come: who needs no more bytes may reset
+ * (proxies do, after the head of a 204) or close. Or a late join hides whether it is.
+ */
+static bool response_may_be_whole(const struct http2_stream *s)
+{
+	return s->half[DIR_REQUEST].state >= HTTP2_DONE && !s->grpc &&
+	       s->half[DIR_RESPONSE].state == HTTP2_OPEN &&
+	       (s->hidden || (!s->maybe_grpc && s->sized && s->got == s->expected));
+}
+
+/* Such a response ends. Where it is hidden, its outcome stays open. */
+static void response_end(struct http2 *c, struct http2_stream *s, struct piece *out)
+{
+	static _Thread_local struct attribute attributes[HTTP2_ATTRIBUTES];
+
+	if (s->hidden) {
+		for (size_t i = 0; i < out->head.n_attributes; i++)
+			attributes[i] = out->head.attributes[i];
+		attributes[out->head.n_attributes++] =
+			(struct attribute) {"unknown", BYTES("outcome")};
+		out->head.attributes = attributes;
+	}
+	out->dir = DIR_RESPONSE;
+	out->corr = s->id;
+	message_end(c, s, DIR_RESPONSE, out);
+}
+
 static int64_t frame_rst(struct http2 *c, enum dir dir, const struct http2_frame *f,
 			 struct bytes in, struct piece *out, size_t *need)
 {
@@ -562,11 +592,15 @@ static int64_t frame_rst(struct http2 *c, enum dir dir, const struct http2_frame
 	struct cursor cur = cursor_of(bytes_from(in, HTTP2_HEADER));
 	int digits = snprintf(code, sizeof(code), "%u", cursor_be32(&cur));
 	attributes[0] = (struct attribute) {"rst_code", bytes_of(code, (size_t)digits)};
-	attributes[1] = (struct attribute) {
-		"rst_by", dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
+	attributes[1] = (struct attribute) {"rst_by",
+					    dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
 	out->head.attributes = attributes;
 	out->head.n_attributes = 2;
-	abort_both(c, s, out);
+	out->what = 0;
+	if (response_may_be_whole(s))
+		response_end(c, s, out);
+	else
+		abort_both(c, s, out);
 	return n;
 }
 
@@ -577,7 +611,8 @@ static struct http2_stream *goaway_victim(const struct http2 *c, enum dir dir, u
 
 	list_for_each (it, &c->streams.lru) {
 		struct http2_stream *s = list_entry(it, struct http2_stream, in_lru);
-		if (s->id > last && s->id % 2 == parity && s->half[DIR_RESPONSE].state == HTTP2_IDLE)
+		if (s->id > last && s->id % 2 == parity &&
+		    s->half[DIR_RESPONSE].state == HTTP2_IDLE)
 			return s;
 	}
 	return NULL;
@@ -822,9 +857,13 @@ static void http2_end(void *state, enum dir dir, enum end_how how, struct piece 
 			return;
 		if (s->half[dir].state != HTTP2_OPEN)
 			continue;
-		out->what = PIECE_ABORT;
 		out->corr = s->id;
 		missing_tell(&s->half[dir], out);
+		if (dir == DIR_RESPONSE && response_may_be_whole(s)) {
+			response_end(c, s, out);
+			continue;
+		}
+		out->what = PIECE_ABORT;
 		half_close(c, s, dir, HTTP2_GIVEN_UP);
 	}
 }

@@ -84,6 +84,8 @@ static void regular_read(struct http2_fields *f, struct bytes name, struct bytes
 		if (!f->has_content_type)
 			f->content_type = v;
 		f->has_content_type = true;
+	} else if (bytes_eq(name, BYTES("content-length"))) {
+		f->content_length = v;
 	} else if (bytes_eq(name, BYTES("host"))) {
 		if (!f->host.n && text_valid(v))
 			f->host = v;
@@ -186,10 +188,13 @@ void http2_head_request(const struct http2_fields *f, struct http2_stream *s, st
 	bool post = bytes_eq(f->method, BYTES("POST")) || (!f->method.n && f->pseudo_unknown);
 	bool connect = is_connect(f);
 
-	s->grpc = !connect && (grpc_content_type(f->content_type) ||
-			       (f->unknown && !f->has_content_type && f->te_trailers &&
-				f->grpc_named));
+	s->grpc = !connect &&
+		  (grpc_content_type(f->content_type) ||
+		   (f->unknown && !f->has_content_type && f->te_trailers && f->grpc_named));
 	s->maybe_grpc = !s->grpc && post && !f->has_content_type && f->unknown;
+	s->head_method = bytes_eq(f->method, BYTES("HEAD"));
+	if (s->maybe_grpc)
+		unknown_name(h, "protocol");
 	if (s->grpc)
 		route_grpc(f, h);
 	else
@@ -212,8 +217,8 @@ static enum outcome http_outcome(int32_t status)
 
 static void grpc_ended(const struct http2_fields *f, struct http2_stream *s, struct piece *out)
 {
-	unsigned found = grpc_end(&out->head, f ? f->list : NULL, f ? f->n : 0, s->http_status,
-				  status_text);
+	unsigned found =
+		grpc_end(&out->head, f ? f->list : NULL, f ? f->n : 0, s->http_status, status_text);
 
 	/* without a :status that is known the rule for a missing grpc-status has nothing to say */
 	if ((found & GRPC_END_UNKNOWN) || (!out->head.has_status && !s->http_status)) {
@@ -241,12 +246,29 @@ static bool proxy_answer(const struct http2_fields *f)
 	return !f->unknown && f->status && f->status != 200;
 }
 
+/* How long the response's body will be, where its head tells (RFC 9110 6.4.1, 8.6). */
+static void expect_body(const struct http2_fields *f, struct http2_stream *s)
+{
+	s->sized = s->head_method || f->status == 204 || f->status == 304;
+	s->hidden = !s->sized && f->unknown && !f->content_length.n;
+	if (s->sized || !f->content_length.n || f->content_length.n > 18)
+		return;
+	for (size_t i = 0; i < f->content_length.n; i++) {
+		unsigned digit = f->content_length.p[i] - '0';
+		if (digit > 9)
+			return;
+		s->expected = s->expected * 10 + digit;
+	}
+	s->sized = true;
+}
+
 void http2_head_response(const struct http2_fields *f, struct http2_stream *s, bool ended,
 			 struct piece *out)
 {
 	struct head *h = &out->head;
 
 	s->http_status = f->status;
+	expect_body(f, s);
 	grpc_by_reply(f, s);
 	if (f->malformed || f->request || (!f->status && !f->pseudo_unknown))
 		out->flags |= FLAG_PROTOCOL_ERROR;
@@ -257,10 +279,13 @@ void http2_head_response(const struct http2_fields *f, struct http2_stream *s, b
 			grpc_ended(f, s, out);
 	} else if (s->maybe_grpc || (!f->status && f->pseudo_unknown)) {
 		unknown_name(h, "status_code");
+		if (s->maybe_grpc && s->half[DIR_REQUEST].state == HTTP2_GIVEN_UP)
+			unknown_name(h, "protocol");
 	} else if (f->status) {
 		h->status = f->status;
 		h->has_status = true;
-		h->outcome = http_outcome(f->status);
+		if (!s->hidden || ended)
+			h->outcome = http_outcome(f->status);
 	}
 }
 
@@ -270,6 +295,8 @@ void http2_head_end(const struct http2_fields *f, struct http2_stream *s, struct
 		out->flags |= FLAG_PROTOCOL_ERROR;
 	if (s->grpc)
 		grpc_ended(f, s, out);
+	else if (s->hidden && s->http_status && !s->maybe_grpc)
+		out->head.outcome = http_outcome(s->http_status);
 }
 
 void http2_head_lost(struct piece *out)
