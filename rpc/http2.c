@@ -22,7 +22,7 @@
 #include "rpc/http2_state.h"
 #include "rpc/protocols.h"
 
-enum { STREAMS_DEFAULT = 1024 };
+enum { STREAMS_DEFAULT = 1024, HTTP2_ATTRIBUTES = 3 };
 
 static enum dir other(enum dir dir)
 {
@@ -186,6 +186,8 @@ static size_t data_run(struct http2_stream *s, struct http2_half *half, struct b
 	half->data = true;
 	if (s->maybe_grpc)
 		http2_proof_data(half, in, out->missing);
+	if (half == &s->half[DIR_RESPONSE])
+		s->got += in.n;
 	if (s->grpc && !half->raw)
 		return run_grpc(half, in, out);
 	if (in.n || out->missing)
@@ -586,6 +588,34 @@ static int64_t frame_block(struct http2 *c, enum dir dir, struct bytes in, struc
 
 /* ---- the other frames ---- */
 
+/*
+ * The response is whole by HTTP's own rules, only its END_STREAM has not come: who needs no more bytes may reset
+ * (proxies do, after the head of a 204) or close. Or a late join hides whether it is.
+ */
+static bool response_may_be_whole(const struct http2_stream *s)
+{
+	return s->half[DIR_REQUEST].state >= HTTP2_DONE && !s->grpc &&
+	       s->half[DIR_RESPONSE].state == HTTP2_OPEN &&
+	       (s->hidden || (!s->maybe_grpc && s->sized && s->got == s->expected));
+}
+
+/* Such a response ends. Where it is hidden, its outcome stays open. */
+static void response_end(struct http2 *c, struct http2_stream *s, struct piece *out)
+{
+	static _Thread_local struct attribute attributes[HTTP2_ATTRIBUTES];
+
+	if (s->hidden) {
+		for (size_t i = 0; i < out->head.n_attributes; i++)
+			attributes[i] = out->head.attributes[i];
+		attributes[out->head.n_attributes++] =
+			(struct attribute) {"unknown", BYTES("outcome")};
+		out->head.attributes = attributes;
+	}
+	out->dir = DIR_RESPONSE;
+	out->corr = s->id;
+	message_end(c, s, DIR_RESPONSE, out);
+}
+
 static int64_t frame_rst(struct http2 *c, enum dir dir, const struct http2_frame *f,
 			 struct bytes in, struct piece *out, size_t *need)
 {
@@ -610,7 +640,11 @@ static int64_t frame_rst(struct http2 *c, enum dir dir, const struct http2_frame
 					    dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
 	out->head.attributes = attributes;
 	out->head.n_attributes = 2;
-	abort_both(c, s, out);
+	out->what = 0;
+	if (response_may_be_whole(s))
+		response_end(c, s, out);
+	else
+		abort_both(c, s, out);
 	return n;
 }
 
@@ -867,9 +901,13 @@ static void http2_end(void *state, enum dir dir, enum end_how how, struct piece 
 			return;
 		if (s->half[dir].state != HTTP2_OPEN)
 			continue;
-		out->what = PIECE_ABORT;
 		out->corr = s->id;
 		missing_tell(&s->half[dir], out);
+		if (dir == DIR_RESPONSE && response_may_be_whole(s)) {
+			response_end(c, s, out);
+			continue;
+		}
+		out->what = PIECE_ABORT;
 		half_close(c, s, dir, HTTP2_GIVEN_UP);
 	}
 }

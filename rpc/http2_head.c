@@ -92,6 +92,7 @@ static void regular_read(struct http2_fields *f, struct bytes name, struct bytes
 		f->has_content_type = true;
 	} else if (bytes_eq(name, BYTES("content-length"))) {
 		f->has_content_length = true;
+		f->content_length = v;
 	} else if (bytes_eq(name, BYTES("host"))) {
 		if (!f->host.n && text_valid(v))
 			f->host = v;
@@ -215,6 +216,7 @@ void http2_head_request(const struct http2_fields *f, struct http2_stream *s, bo
 		   (f->unknown && !f->has_content_type && f->te_trailers && f->grpc_named) ||
 		   (proven && !f->has_content_type));
 	s->maybe_grpc = !s->grpc && post && !f->has_content_type && f->unknown;
+	s->head_method = bytes_eq(f->method, BYTES("HEAD"));
 	if (s->grpc)
 		route_grpc(f, h);
 	else
@@ -266,12 +268,29 @@ static bool proxy_answer(const struct http2_fields *f)
 	return f->status && f->status != 200;
 }
 
+/* How long the response's body will be, where its head tells (RFC 9110 6.4.1, 8.6). */
+static void expect_body(const struct http2_fields *f, struct http2_stream *s)
+{
+	s->sized = s->head_method || f->status == 204 || f->status == 304;
+	s->hidden = !s->sized && f->unknown && !f->content_length.n;
+	if (s->sized || !f->content_length.n || f->content_length.n > 18)
+		return;
+	for (size_t i = 0; i < f->content_length.n; i++) {
+		unsigned digit = f->content_length.p[i] - '0';
+		if (digit > 9)
+			return;
+		s->expected = s->expected * 10 + digit;
+	}
+	s->sized = true;
+}
+
 void http2_head_response(const struct http2_fields *f, struct http2_stream *s, bool ended,
 			 struct piece *out)
 {
 	struct head *h = &out->head;
 
 	s->http_status = f->status;
+	expect_body(f, s);
 	grpc_by_reply(f, s);
 	if (f->malformed || f->request || (!f->status && !f->pseudo_unknown))
 		out->flags |= FLAG_PROTOCOL_ERROR;
@@ -286,7 +305,8 @@ void http2_head_response(const struct http2_fields *f, struct http2_stream *s, b
 	} else if (f->status) {
 		h->status = f->status;
 		h->has_status = true;
-		h->outcome = http_outcome(f->status);
+		if (!s->hidden || ended)
+			h->outcome = http_outcome(f->status);
 	}
 }
 
@@ -296,6 +316,8 @@ void http2_head_end(const struct http2_fields *f, struct http2_stream *s, struct
 		out->flags |= FLAG_PROTOCOL_ERROR;
 	if (s->grpc)
 		grpc_ended(f, s, out);
+	else if (s->hidden && s->http_status && !s->maybe_grpc)
+		out->head.outcome = http_outcome(s->http_status);
 }
 
 void http2_head_unsure(struct piece *out)

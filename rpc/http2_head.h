@@ -11,7 +11,7 @@
 struct http2_fields {
 	const struct header *list;
 	size_t n;
-	struct bytes method, scheme, path, authority, protocol, host, content_type;
+	struct bytes method, scheme, path, authority, protocol, host, content_type, content_length;
 	int32_t status; /* 0: none */
 	bool has_content_type, has_content_length;
 	bool request, response; /* it has pseudo-headers of one */

@@ -29,7 +29,11 @@ struct http2_stream {
 	struct http2_stream *next; /* in its bucket */
 	uint32_t id;
 	int32_t http_status; /* of the response head; 0: not known */
+	uint64_t expected, got; /* body bytes of the response: by its Content-Length, and seen */
 	struct http2_half half[2]; /* by enum dir */
+	bool head_method; /* HEAD: its response has no body */
+	bool sized; /* expected holds */
+	bool hidden; /* a late join hides what would tell whether the response is whole: no outcome before its end */
 	bool grpc;
 	bool maybe_grpc; /* a late join hides what would tell */
 	uint32_t unknown

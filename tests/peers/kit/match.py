@@ -84,12 +84,19 @@ def is_request(key):
                                      "client", "server")
 
 
+def names_unknown(record):
+    """The fields that a record says it could not know."""
+    return set(record.get("attributes", {}).get("unknown", "").split(",")) - {""}
+
+
 def may_be_unknown(record, key, seen):
     """A late record may leave this field open, if it says so."""
     flags = set(record.get("flags", []))
-    unknown = record.get("attributes", {}).get("unknown", "").split(",")
+    unknown = names_unknown(record)
+    if key == "call_type" and "protocol" in unknown:
+        return True
     if key == "outcome":
-        return seen == "UNKNOWN" and (bool(flags & LATE) or "status_code" in unknown)
+        return seen == "UNKNOWN" and bool(flags & LATE or {"status_code", "outcome"} & unknown)
     if key == "call_type":
         return (seen == "stream" and bool(flags & LATE)) or key in unknown
     if key in ("protocol", "transport"):
@@ -172,8 +179,9 @@ class Match:
             self.d.add(what, "flags %s, not %s" % (sorted(seen), sorted(want)))
 
     def check_bodies(self, what, x, record):
-        unknown = record.get("attributes", {}).get("unknown", "").split(",")
-        partial = self.late and (set(record.get("flags", [])) & PARTIAL or "protocol" in unknown)
+        # Of an unknown protocol are also what is its body, and what its stream messages.
+        partial = self.late and (set(record.get("flags", [])) & PARTIAL or
+                                 "protocol" in names_unknown(record))
         for side in ("request", "response"):
             if side + "_body" in x and not partial:
                 self.d.same(what, side + ".body", base64.b64decode(x[side + "_body"]),

@@ -17,7 +17,7 @@ class Scenario:
     extra    extra(record): why this record needs no line of the log, or None: it needs one
     modes    of live, late, mid
     rounds   of the client in live mode
-    share    the least part of the calls after a late attach that must be there and right
+    share    the least part of the calls after a late attach that must be there: right, or unknown as they say
     golden   a capture of its live run is kept in tests/golden (run.py --golden)
     parts    calls may leave in parts
     timeout  seconds, for all modes together
