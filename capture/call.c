@@ -397,11 +397,11 @@ static void piece_abort(struct calls *cs, struct call_queue *q, struct call *c,
 		maybe_finish(cs, q, c);
 		return;
 	}
-	call_finish(cs, q, c,
-		    c->msg[1].done                           ? CALL_PAIRED
-		    : p->head.outcome == OUTCOME_NO_RESPONSE ? CALL_NO_RESPONSE
-							     : CALL_ABORTED,
-		    END_RST);
+	enum call_exit exit = c->msg[1].done                              ? CALL_PAIRED
+			      : p->head.outcome == OUTCOME_NO_RESPONSE    ? CALL_NO_RESPONSE
+			      : c->reply_maybe_lost && !c->msg[1].started ? CALL_GAP
+									  : CALL_ABORTED;
+	call_finish(cs, q, c, exit, END_RST);
 }
 
 static void piece_message(struct calls *cs, struct call *c, const struct piece *p, uint64_t ts_ns)

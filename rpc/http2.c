@@ -167,8 +167,10 @@ static size_t run_grpc(struct http2_half *half, struct bytes in, struct piece *o
 		run.body = in;
 		n = (int64_t)in.n;
 	}
-	if (half->split.lost && !half->raw && !run.end && !run.body.n)
-		out->missing += (uint64_t)n;
+	if (half->split.lost && !half->raw && !run.end && !run.body.n) {
+		out->missing += (uint64_t)n + half->beyond;
+		half->beyond = 0;
+	}
 	if (run.body.n || run.end || out->missing)
 		out->what |= PIECE_BODY;
 	if (run.end)
@@ -209,7 +211,8 @@ static void message_end(struct http2 *c, struct http2_stream *s, enum dir dir, s
 /* The end of a gRPC message, its last bytes in a hole, or what a hole took, is still to be told. */
 static bool data_owed(const struct http2_stream *s, const struct http2_half *half)
 {
-	return half->missing || (s->grpc && half->split.inside && !half->split.left);
+	return half->missing || half->beyond ||
+	       (s->grpc && half->split.inside && !half->split.left);
 }
 
 /* In a DATA frame, behind its header: a run, padding behind the last one, the end of the message. */
@@ -835,10 +838,14 @@ static void data_gap(struct http2_side *side, struct http2_stream *s, struct htt
 {
 	uint64_t data = n < side->left ? n : side->left;
 
-	if (s->grpc && !half->raw)
-		grpc_split_gap(&half->split, data, &half->missing);
-	else
-		half->missing += data;
+	uint64_t mine = data;
+
+	if (s->grpc && !half->raw) {
+		mine = 0;
+		grpc_split_gap(&half->split, data, &mine);
+	}
+	half->missing += mine;
+	half->beyond += data - mine;
 	side->left -= (uint32_t)data;
 	side->pad -= (uint8_t)(n - data);
 }

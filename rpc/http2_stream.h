@@ -18,6 +18,7 @@ enum http2_half_state {
 
 struct http2_half {
 	uint64_t missing; /* body bytes lost and not yet told */
+	uint64_t beyond; /* likewise, behind the message that `missing` is part of */
 	struct grpc_split split;
 	uint8_t state;
 	bool data; /* body bytes came */
