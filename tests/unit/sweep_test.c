@@ -140,36 +140,6 @@ static void hold(const struct capture *c, const struct packet *p, size_t n, uint
 	sweep_run(&seen, p, n, c->port && b % 4 != 3 ? &c->port : NULL);
 	char *wrong = sweep_compare(&c->truth, &seen, from_ns, shares);
 	sweep_run_fini(&seen);
-	if (wrong && getenv("SWEEP_DUMP")) {
-		sweep_run(&seen, p, n, c->port && b % 4 != 3 ? &c->port : NULL);
-		for (size_t i = 0; i < seen.n; i++) {
-			const Sidetap__V1__Call *r = seen.calls[i].last;
-			if (strstr(r->client, getenv("SWEEP_DUMP")) ||
-			    strstr(r->server, getenv("SWEEP_DUMP")))
-				printf("0 < seq REC %s %s %s %s %d %d %s | %s req %d resp %d\n",
-				       r->id, r->protocol, r->method, r->path, r->status_code,
-				       r->outcome, records_flags(r),
-				       r->response && r->response->n_headers
-					       ? (char *)r->response->headers[0]->value.data
-					       : "",
-				       !!r->request, !!r->response);
-		}
-		for (size_t i = 0; i < n; i++) {
-			if (atoi(getenv("SWEEP_DUMP")) !=
-			    (p[i].sport == c->port ? p[i].dport : p[i].sport))
-				continue;
-			printf("%zu %c seq %u ack %u len %u flags %x ts %llu: ", i,
-			       p[i].sport == c->port ? '<' : '>', p[i].seq, p[i].ack, p[i].len,
-			       p[i].flags, (unsigned long long)p[i].ts_ns);
-			for (size_t k = 0; k < p[i].data.n && k < 70; k++)
-				putchar(p[i].data.p[k] < 32 ? '.' : p[i].data.p[k]);
-			printf(" ... ");
-			for (size_t k = p[i].data.n > 40 ? p[i].data.n - 40 : 0; k < p[i].data.n;
-			     k++)
-				putchar(p[i].data.p[k] < 32 ? '.' : p[i].data.p[k]);
-			printf("\n");
-		}
-	}
 	if (wrong)
 		fail_msg("%s, %s %llu %llu: %s", c->name, how, (unsigned long long)a,
 			 (unsigned long long)b, wrong);
