@@ -12,19 +12,18 @@
 enum { FRAME = 1024 };
 
 /* As Kitex writes it with its two handlers of meta information */
-static const char request_head[] =
-	"\0\0\3\xfc\x10\0\0\1\0\0\0\1\0\x2a\0\0"
-	"\x01\0\3\0\x15RPC_TRANSIT_DEMO_CALL\0\2"
-	"12\0\x12RPC_PERSIST_REGION\0\1n\0\3isn\0\x0b"
-	"EchoService"
-	"\x10\0\7\0\3\0\x0c"
-	"demo.clientA\0\6\0\x10"
-	"demo.EchoService\0\x09\0\5"
-	"Touch\0\x14\0\x12"
-	"demo.clientA.CallT\0\x16\0\1"
-	"1\0\1\0\x08unframed\0\x0c\0\4"
-	"5000"
-	"\x80\1\0\1\0\0\0\5Touch\0\0\0\1\x0b\0\1\0\0\3\x37";
+static const char request_head[] = "\0\0\3\xfc\x10\0\0\1\0\0\0\1\0\x2a\0\0"
+				   "\x01\0\3\0\x15RPC_TRANSIT_DEMO_CALL\0\2"
+				   "12\0\x12RPC_PERSIST_REGION\0\1n\0\3isn\0\x0b"
+				   "EchoService"
+				   "\x10\0\7\0\3\0\x0c"
+				   "demo.clientA\0\6\0\x10"
+				   "demo.EchoService\0\x09\0\5"
+				   "Touch\0\x14\0\x12"
+				   "demo.clientA.CallT\0\x16\0\1"
+				   "1\0\1\0\x08unframed\0\x0c\0\4"
+				   "5000"
+				   "\x80\1\0\1\0\0\0\5Touch\0\0\0\1\x0b\0\1\0\0\3\x37";
 static const char reply_head[] = "\0\0\3\xfc\x10\0\0\0\0\0\0\1\0\3\0\0\x10\0\1\0\x16\0\1"
 				 "2\0\0"
 				 "\x80\1\0\2\0\0\0\5Touch\0\0\0\1\x0b\0\0\0\0\3\xd0";
@@ -68,8 +67,8 @@ int main(int argc, char **argv)
 		}
 		spent = now() - start;
 	} while (spent < seconds);
-	printf("calls %lu seconds %.3f calls/s %.0f MB/s %.0f ns/call %.1f state %zu bytes\n", calls,
-	       spent, (double)calls / spent, 2.0 * FRAME * (double)calls / spent / 1e6,
+	printf("calls %lu seconds %.3f calls/s %.0f MB/s %.0f ns/call %.1f state %zu bytes\n",
+	       calls, spent, (double)calls / spent, 2.0 * FRAME * (double)calls / spent / 1e6,
 	       spent * 1e9 / (double)calls, framer_ttheader.state_size);
 	framer_ttheader.fini(c);
 	free(c);

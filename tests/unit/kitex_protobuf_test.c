@@ -192,12 +192,9 @@ static void constant_ids(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(calls),
-		cmocka_unit_test(error_protos),
-		cmocka_unit_test(r1_lengths),
-		cmocka_unit_test(r7_long_name),
-		cmocka_unit_test(probes),
-		cmocka_unit_test(joined_at_every_offset),
+		cmocka_unit_test(calls),        cmocka_unit_test(error_protos),
+		cmocka_unit_test(r1_lengths),   cmocka_unit_test(r7_long_name),
+		cmocka_unit_test(probes),       cmocka_unit_test(joined_at_every_offset),
 		cmocka_unit_test(constant_ids),
 	};
 
