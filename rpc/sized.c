@@ -182,9 +182,9 @@ static int verify(const struct sized *s, const struct sized_format *f, enum dir 
 	if (frame->reply && asked(s, frame->id))
 		return 1;
 	if (frame->total > SIZED_WAIT_MAX)
-		return off == 0 && (hints & RESYNC_SEGMENT_START) ? 1 : -1;
+		return -1;
 	if (rest.n <= frame->total)
-		return rest.n == frame->total;
+		return 0;
 	int r = f->check(s, dir, bytes_from(rest, (size_t)frame->total), &next);
 	return r < 0 ? -1 : r;
 }

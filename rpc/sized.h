@@ -6,7 +6,8 @@
 #pragma once
 #include "rpc/framer.h"
 
-/* Reply ids are looked up among the last so many ids asked; a frame of unknown worth is waited for up to so long. */
+/* Reply ids are looked up among the last so many ids asked; the frame behind one is waited for if
+ * that is no longer than so much. */
 enum { SIZED_ASKED_MAX = 16, SIZED_WAIT_MAX = 64 * 1024 };
 
 enum sized_phase {
@@ -87,9 +88,9 @@ struct sized_format {
 };
 
 /*
- * resync() of the framer. A place that the check believes is a start when it lies at a turn, or answers an id
- * that was asked, or the next frame agrees, or the frame ends where the bytes end (a segment's end); a frame that is
- * too long to be waited for, when it begins a segment. Any other is none.
+ * resync() of the framer. A place that the check believes is a start when it lies at a turn, when it answers an id that
+ * was asked, or when the next frame agrees. A frame alone in the middle of bytes may be the body of another (a
+ * forwarded message), so that it is waited for what follows, as long as that is not too far away.
  */
 int sized_resync(struct sized *s, const struct sized_format *f, enum dir dir, struct bytes in,
 		 unsigned hints, size_t *skip);

@@ -18,6 +18,9 @@ PORT, PORTS = 9200, 5  # main.go: echo, echo for mux, streams, Protobuf, Protobu
 NAMES = {"ttheader": 0, "ttheader-framed": 0, "ttheader-bare": 0, "ttheader-short": 0,
          "ttheader-mux": 1, "framed": 0, "unframed": 0, "protobuf": 3, "grpc": 3, "grpc-stream": 4,
          "ttstream": 2, "ttstream-long": 2, "ttstream-short": 2}
+# What an old connection carries before its first turn after the attach is not recorded: here it is much.
+FEW_CONNECTIONS = {"ttheader-mux": 0.5, "ttstream": 0.4, "ttstream-long": 0.5, "protobuf": 0.6,
+                   "grpc": 0.4, "grpc-stream": 0.4}
 
 
 def missing():
@@ -57,5 +60,5 @@ def client(name):
 
 
 def scenarios():
-    return [Scenario(name.replace("-", "_"), [PORT + at], start, client(name))
-            for name, at in NAMES.items()]
+    return [Scenario(name.replace("-", "_"), [PORT + at], start, client(name),
+                     share=FEW_CONNECTIONS.get(name, 0.8)) for name, at in NAMES.items()]

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"demo/peer/kitex_gen/echo"
@@ -55,7 +56,10 @@ func (echoImpl) Echo(ctx context.Context, req *echo.Req) (*echo.Resp, error) {
 func (echoImpl) Name(ctx context.Context, token string) (string, error) {
 	return "name of " + rp(token), nil
 }
-func (echoImpl) Touch(ctx context.Context, token string) error { return nil }
+func (echoImpl) Touch(ctx context.Context, token string) error {
+	metainfo.SendBackwardValue(ctx, "served_for", rp(token))
+	return nil
+}
 func (echoImpl) Note(ctx context.Context, req *echo.Req) error { return nil }
 
 func (echoImpl) Fail(ctx context.Context, req *echo.Req) (*echo.Resp, error) {
@@ -66,9 +70,24 @@ func (echoImpl) Biz(ctx context.Context, req *echo.Req) (*echo.Resp, error) {
 	return nil, biz(req.Token)
 }
 
+var slowDone sync.Map
+
 func (echoImpl) Slow(ctx context.Context, req *echo.Req) (*echo.Resp, error) {
 	time.Sleep(time.Duration(req.WaitMs) * time.Millisecond)
+	slowDone.Store(rp(req.Token), true)
 	return reply(req), nil
+}
+
+// Settled answers once Slow has returned for the second token, and its reply had time to be written.
+func (echoImpl) Settled(ctx context.Context, token, slow string) (string, error) {
+	for {
+		if _, ok := slowDone.LoadAndDelete(slow); ok {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	time.Sleep(20 * time.Millisecond)
+	return "settled " + rp(token), nil
 }
 
 type streamImpl struct{}

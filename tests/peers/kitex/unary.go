@@ -109,6 +109,8 @@ func (e *echoer) headers(f fields, token string) fields {
 	if e.header {
 		f["request.headers.RPC_TRANSIT_DEMO_CALL"] = token
 		f["request.headers.RPC_PERSIST_DEMO_USER"] = "user of " + token
+	}
+	if e.protocol == "ttheader" {
 		f["response.headers.served_for"] = rp(token)
 	}
 	return f
@@ -116,7 +118,7 @@ func (e *echoer) headers(f fields, token string) fields {
 
 // What a void reply or a business error carries of the token: only the transport header's.
 func (e *echoer) inHeader(token string) string {
-	if e.header {
+	if e.protocol == "ttheader" {
 		return rp(token)
 	}
 	return ""
@@ -196,12 +198,12 @@ func (e *echoer) fail() {
 func (e *echoer) biz() {
 	t := e.token()
 	_, err := e.c.Biz(e.ctx(t), request(t, kindPlain))
-	if !e.header {
+	if e.protocol != "ttheader" {
 		e.call(t, "", e.ok("Biz"))
 		return
 	}
 	b, ok := kerrors.FromBizStatusError(err)
-	check(ok && b.BizStatusCode() == bizCode && b.BizExtra()["shelf"] == rp(t), "Biz", t, err)
+	check(!e.header || ok && b.BizStatusCode() == bizCode && b.BizExtra()["shelf"] == rp(t), "Biz", t, err)
 	e.call(t, rp(t), e.says("Biz", "unary", "DECLARED_EXCEPTION", bizCode, "no stock for "+rp(t)))
 }
 
@@ -209,12 +211,20 @@ func (e *echoer) missing() {
 	t := e.token()
 	_, err := e.newer.Missing(e.ctx(t), request(t, kindPlain))
 	check(err != nil, "Missing", t, err)
-	service := ""
-	if e.header {
-		service = "EchoService"
+	if e.header { // the service is named, and has no such method
+		e.call(t, "", e.says("Missing", "unary", "SERVER_ERROR", 1,
+			"unknown method Missing (service EchoService)"))
+		return
 	}
-	e.call(t, "", e.says("Missing", "unary", "SERVER_ERROR", 20,
-		"unknown service "+service+", method Missing"))
+	e.call(t, "", e.says("Missing", "unary", "SERVER_ERROR", 20, "unknown service , method Missing"))
+}
+
+// Waits until the server is done with a Slow that was given up.
+func (e *echoer) settled(slow string) {
+	t := e.token()
+	r, err := e.c.Settled(e.ctx(t), t, slow)
+	check(err == nil && r == "settled "+rp(t), "Settled", t, err)
+	e.call(t, rp(t), e.ok("Settled"))
 }
 
 // Over mux the connection lives on and the reply comes late; else the client closes it at once.
@@ -224,8 +234,8 @@ func (e *echoer) timeout() {
 	req.WaitMs = 150
 	_, err := e.c.Slow(e.ctx(t), req, callopt.WithRPCTimeout(50*time.Millisecond))
 	check(errors.Is(err, kerrors.ErrRPCTimeout), "Slow", t, err)
+	e.settled(rp(t))
 	if e.mux {
-		time.Sleep(200 * time.Millisecond)
 		e.call(t, rp(t), e.ok("Slow"))
 		return
 	}

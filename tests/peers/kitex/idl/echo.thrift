@@ -42,4 +42,5 @@ service EchoService {
   Resp Fail(1: Req req)
   Resp Biz(1: Req req)
   Resp Slow(1: Req req)
+  string Settled(1: string token, 2: string slow)
 }
