@@ -96,15 +96,83 @@ static void join_end(Sidetap__V1__Call *to, Sidetap__V1__Call *from)
 	swap_text(&to->status_text, &from->status_text);
 }
 
+/* A message split over parts: all pieces but the last have bytes and no length (docs/record.md). */
+static bool is_split(const Sidetap__V1__StreamMessage *m)
+{
+	return m->body.len && !m->body_bytes;
+}
+
+static Sidetap__V1__StreamMessage *newest(const Sidetap__V1__Call *c, int direction)
+{
+	for (size_t i = c->n_stream; i-- > 0;)
+		if ((int)c->stream[i]->direction == direction)
+			return c->stream[i];
+	return NULL;
+}
+
+/* The rest of the newest message of its direction joins it: 1 when `m` did. */
+static int join_split(Sidetap__V1__Call *to, const Sidetap__V1__StreamMessage *m)
+{
+	Sidetap__V1__StreamMessage *t = newest(to, m->direction);
+	if (!t || !is_split(t))
+		return 0;
+	if (append_body(&t->body, &m->body) < 0)
+		return -ENOMEM;
+	t->body_bytes = m->body_bytes;
+	t->compressed |= m->compressed;
+	t->unix_ns = m->unix_ns;
+	return 1;
+}
+
+static int join_stream(Sidetap__V1__Call *to, Sidetap__V1__Call *from)
+{
+	bool next = from->part == to->part + 1; /* else the end of a split message is missing */
+	size_t kept = 0;
+	if (!from->n_stream)
+		return 0;
+	int e = 0;
+	for (size_t i = 0; i < from->n_stream; i++) {
+		int joined = e || !next ? e : join_split(to, from->stream[i]);
+		e = joined < 0 ? joined : e;
+		if (joined == 1)
+			sidetap__v1__stream_message__free_unpacked(from->stream[i], NULL);
+		else
+			from->stream[kept++] = from->stream[i];
+	}
+	from->n_stream = kept;
+	return e ?: APPEND(to, from, stream);
+}
+
+/* A later part's value of an attribute replaces the earlier one's. */
+static int join_attributes(Sidetap__V1__Call *to, Sidetap__V1__Call *from)
+{
+	size_t had = to->n_attributes, kept = 0;
+	for (size_t i = 0; i < from->n_attributes; i++) {
+		Sidetap__V1__Call__AttributesEntry *a = from->attributes[i];
+		size_t k = 0;
+		while (k < had && strcmp(to->attributes[k]->key, a->key) != 0)
+			k++;
+		if (k == had) {
+			from->attributes[kept++] = a;
+			continue;
+		}
+		swap_text(&to->attributes[k]->value, &a->value);
+		protobuf_c_message_free_unpacked(&a->base, NULL);
+	}
+	from->n_attributes = kept;
+	return APPEND(to, from, attributes);
+}
+
 int parts_join(Sidetap__V1__Call *to, Sidetap__V1__Call *from)
 {
 	if (from->last_part)
 		join_end(to, from);
 	int e = join_message(&to->request, &from->request);
 	e = e ?: join_message(&to->response, &from->response);
-	e = e ?: APPEND(to, from, stream);
-	e = e ?: APPEND(to, from, attributes);
+	e = e ?: join_stream(to, from);
+	e = e ?: join_attributes(to, from);
 	for (size_t i = 0; i < from->n_flags && e == 0; i++)
 		e = parts_flag(to, from->flags[i]);
+	to->part = from->part;
 	return e;
 }

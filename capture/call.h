@@ -22,6 +22,8 @@
 /* Bodies in one record, a stream message counting for its own fields too: leaves room for two header blocks and
  * trailers below 900 KiB. */
 enum { CALL_PART_BODY_MAX = 640 * 1024, CALL_STREAM_MESSAGE_COST = 32 };
+/* Held of a call made of messages until it is known whether it is a stream; beyond, it leaves in parts as if not. */
+enum { CALL_HOLD_MAX = 4 << 20 };
 enum { CALL_STATUS_TEXT_MAX = 1024, CALL_ATTRIBUTES_MAX = 32 };
 
 struct call_message {
@@ -64,12 +66,15 @@ struct call {
 	struct list in_parts; /* calls with stream messages that no part told yet, by part_ns */
 	uint64_t part_ns; /* of the first of those, or of the last look at it */
 	bool orphan, tunnel;
-	bool reply_lost; /* FIFO: the place of its reply lies in a gap */
+	bool reply_lost; /* FIFO or by_order: the place of its reply lies in a gap */
 	bool reply_begun; /* bytes of its head came, but not all */
+	bool by_order; /* its id proves nothing: head.by_order */
 	bool reply_maybe_lost; /* by id: it may have been in a gap */
 	bool sampled; /* its record is wanted */
 	bool over_limit; /* it is not, because of --limit */
+	bool messages; /* its bodies are rows of messages */
 	bool streamed; /* told as stream messages; else what is kept of a direction is one body */
+	bool ending; /* nothing more will come: what it was is known, also in a part that is not the last */
 	double weight;
 	const char *rule;
 	const char *protocol, *transport;
@@ -112,8 +117,9 @@ enum call_exit {
 /* Makes records of calls; owned by the pipeline (capture/recorder.h). */
 struct call_sink {
 	/*
-	 * A part of this call is full or the call is done (last). The call's part buffers are emptied after it. A part
-	 * of a streamed call tells msg[d].body from message_off[d] on as a message that is not complete yet.
+	 * A part of this call is full or the call is done (last). What the part tells is all of the call's part buffers,
+	 * and taken from them after it. A part of a streamed call tells msg[d].body from message_off[d] on as a message
+	 * that is not complete yet.
 	 * False: no record was made of it.
 	 */
 	bool (*part)(void *ctx, struct call *c, bool last);
@@ -128,12 +134,19 @@ struct call_limits {
 	uint64_t open_heads; /* the rest of their memory; 0: 32 MiB */
 	uint32_t pending; /* open calls per connection: 65,536 */
 	uint64_t timeout_ns;
-	/* A stream leaves in parts: after so many messages, or so long after the first that no part told. 0: 1,000; 10 s */
+	/* A stream leaves in parts: after so many messages, or so long after the first that no part told. 0: 1,000; 10 s.
+	 * A call of one message each way is a stream when its direction stays open for so long behind the message. */
 	uint32_t part_messages;
 	uint64_t part_ns;
 	uint64_t seed; /* of tables keyed by what a peer sends */
 	bool redact;
 };
+
+/* Messages of a direction that have begun, as far as the framer told */
+static inline uint64_t call_messages(const struct call *c, enum dir dir)
+{
+	return c->n_messages[dir] + (c->msg[dir].body_bytes > c->message_start[dir]);
+}
 
 /* All calls of a capture: the pool, the caps, the counters. */
 struct calls;
@@ -190,8 +203,12 @@ void call_piece(struct calls *cs, struct conn *conn, struct call_queue *q, const
  * belonged to leaves as UNKNOWN with `gap`, or when its reply does not come. */
 void call_gap(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t end_off);
 
-/* The direction is in step again. Replies in order: it is the newest request that is answered next. */
-void call_resynced(struct calls *cs, struct call_queue *q, enum dir dir);
+/* The direction is in step again at stream offset off. Replies in order: a request sent when the client had no more than
+ * what lies before is answered from here on; of the others, whose replies may have been skipped, the newest is. */
+void call_resynced(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t off);
+
+/* FIFO: how many requests will await a reply when the replies are in step again at this offset. */
+uint32_t call_queue_asked(const struct call_queue *q, uint64_t off);
 
 /* The framer gave up: the open calls leave with UNKNOWN and `flags`, which later calls carry too. */
 void call_error(struct calls *cs, struct call_queue *q, unsigned flags);

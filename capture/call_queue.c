@@ -13,6 +13,17 @@ void call_queue_owed_pass(struct call_queue *q, struct call *c, uint32_t more)
 	c->owed = 0;
 }
 
+uint32_t call_queue_asked(const struct call_queue *q, uint64_t off)
+{
+	uint32_t n = 0;
+	for (const struct list *it = q->calls.prev; it != &q->calls; it = it->prev) {
+		const struct call *c = list_entry(it, struct call, in_conn);
+		if (call_is_waiting(c) && c->req_ack >= off)
+			n += 1 + c->owed;
+	}
+	return n ? n + q->owed : q->waiting > 0;
+}
+
 static struct call *call_of_slot(struct list *it)
 {
 	return list_entry(it, struct call, slot.in_bucket);
@@ -86,7 +97,7 @@ struct call *call_queue_next_by_id(struct call_queue *q, uint64_t corr, struct c
 			*grave = s;
 			return NULL;
 		}
-		if (call_is_waiting(call_of_slot(it)))
+		if (call_is_waiting(call_of_slot(it)) && !call_of_slot(it)->reply_lost)
 			return call_of_slot(it);
 	}
 	return NULL;

@@ -26,7 +26,15 @@ static inline void call_charge(uint64_t *sum, size_t *charged, size_t now)
 
 /* What the next part would hold */
 size_t call_body_part_size(const struct call *c);
-void call_body_part_send(struct calls *cs, struct call *c, bool last);
+
+/* The last part, with the parts before it that what is kept needs. Nothing is kept then. */
+void call_body_finish(struct calls *cs, struct call *c);
 
 /* The run of body bytes of a piece, and what is missing before it */
 void call_body_add(struct calls *cs, struct call *c, enum dir dir, const struct piece *p);
+
+/* A message is complete: a part leaves when it is full, or its time begins. */
+void call_body_message(struct calls *cs, struct call *c, uint64_t ts_ns);
+
+/* Parts that are due by time leave. */
+void call_body_expire(struct calls *cs, uint64_t now_ns);

@@ -213,6 +213,15 @@ static bool conn_step(struct conns *cs, struct conn *c, enum dir dir, struct con
 	return !c->dead;
 }
 
+/* The hints of a place, and how many replies come from there on. */
+static unsigned resync_hints(const struct conn *c, enum dir dir, uint8_t hints, uint64_t off)
+{
+	if (dir != DIR_RESPONSE || c->queue.pairing != PAIRING_FIFO)
+		return hints;
+	uint32_t asked = call_queue_asked(&c->queue, off), max = (UINT32_MAX >> RESYNC_ASKED) - 1;
+	return hints | (1 + (asked < max ? asked : max)) << RESYNC_ASKED;
+}
+
 /* Looks for a verified start of a message. True: progress was made. */
 static bool conn_resync(struct conns *cs, struct conn *c, enum dir dir, struct conn_input *in)
 {
@@ -226,13 +235,16 @@ static bool conn_resync(struct conns *cs, struct conn *c, enum dir dir, struct c
 	if (old && in->data.n && !conn_gather_take(cs, c, dir, in, in->data.n))
 		return false;
 	struct bytes view = old ? buf_bytes(&d->gather) : in->data;
-	int r = c->ops->resync(c->state, dir, view, old ? d->hints : in->hints, &skip);
+	uint64_t off = d->off - in->data.n - (old ? d->gather.n : 0);
+	unsigned hints = resync_hints(c, dir, old ? d->hints : in->hints, off);
+	int r = c->ops->resync(c->state, dir, view, hints, &skip);
 	if (r == 0 && old && skip == view.n && view.n > old && run_hints) {
 		/* the candidate was none; the run that came last may be one */
 		conn_gather_drop(cs, d, old, exit);
 		d->hints = run_hints;
 		view = buf_bytes(&d->gather);
-		r = c->ops->resync(c->state, dir, view, run_hints, &skip);
+		hints = resync_hints(c, dir, run_hints, off + old);
+		r = c->ops->resync(c->state, dir, view, hints, &skip);
 	}
 	if (old) {
 		conn_gather_drop(cs, d, skip, exit);
@@ -246,7 +258,7 @@ static bool conn_resync(struct conns *cs, struct conn *c, enum dir dir, struct c
 		return false;
 	d->mode = CONN_RUN;
 	d->synced = true;
-	call_resynced(cs->cfg.calls, &c->queue, dir);
+	call_resynced(cs->cfg.calls, &c->queue, dir, d->off - in->data.n - d->gather.n);
 	return true;
 }
 

@@ -8,6 +8,17 @@ static uint64_t min64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/*
+ * The other side spoke last. Right behind a gap that proves nothing, unless it had what was lost when it spoke: else
+ * the run may go on with the message in whose middle the gap lies.
+ */
+static bool is_turn(const struct flow_node *n, unsigned side, const struct stream_run *run)
+{
+	const struct stream *s = &n->stream[side];
+	bool behind_gap = s->gap_n && s->gap_end == run->off;
+	return n->last_side == !side && (!behind_gap || s->gap_heard);
+}
+
 static void run_out(struct flow_table *t, struct flow_node *n, unsigned side,
 		    struct stream_run *run)
 {
@@ -16,9 +27,11 @@ static void run_out(struct flow_table *t, struct flow_node *n, unsigned side,
 		t->totals.late_joins += !n->f.syn_seen;
 		t->cfg.on.open(t->cfg.ctx, &n->f);
 	}
-	if (n->last_side == !side)
+	if (is_turn(n, side, run))
 		run->flags |= STREAM_TURN;
 	n->last_side = (uint8_t)side;
+	if (run->data.n && run->ack_off >= n->stream[!side].gap_end)
+		n->stream[!side].gap_heard = true;
 	t->cfg.on.data(t->cfg.ctx, &n->f, flow_dir(n, side), run);
 }
 
@@ -34,6 +47,7 @@ void flow_order_gap(struct flow_table *t, struct flow_node *n, unsigned side, ui
 	t->gaps[why] += run.missing;
 	t->totals.gaps++;
 	stream_skip(s, end);
+	s->gap_heard = false;
 	stream_advance(s);
 	if (s->urgent && s->urgent_off < end)
 		s->urgent = false;

@@ -260,13 +260,13 @@ static struct record_message message_of(const struct recorder *r, const struct c
 	return out;
 }
 
-/* What came of a message that is not complete; its length is told with its last piece only. */
+/* What came of a message that is not complete; its length is told with its last piece only, which may be empty. */
 static bool stream_rest(const struct recorder *r, const struct call *c, enum dir dir, bool last,
 			struct record_stream_message *out)
 {
 	const struct call_message *m = &c->msg[dir];
 	size_t off = c->message_off[dir];
-	if (m->body.n == off)
+	if (m->body.n == off && !(last && m->body_bytes > c->message_start[dir]))
 		return false;
 	*out = (struct record_stream_message) {
 		dir, unix_ns(r, m->end_ns), bytes_of(m->body.p + off, m->body.n - off),
@@ -327,16 +327,31 @@ static size_t attributes_fill(const struct call *c, bool last, struct attribute 
 	return n;
 }
 
-/* The kind of a call as far as this part can tell */
+/* May there be, or have been, more messages of this direction than were seen? */
+static bool more_messages(const struct call *c, enum dir dir, bool last)
+{
+	const struct call_message *m = &c->msg[dir];
+	if (!m->done && !last && !c->ending)
+		return true;
+	/* of one that ended: its holes may have held some when it has none, or bytes behind its last one */
+	return c->flags & (FLAG_GAP | FLAG_EVICTED | FLAG_CAPTURE_ENDED) &&
+	       (!m->done || !c->n_messages[dir] || call_messages(c, dir) > c->n_messages[dir]);
+}
+
+/* The kind of a call, or CALL_STREAM where messages that were not seen decide it */
 static enum call_type type_of(const struct call *c, bool last)
 {
-	if (c->type != CALL_UNARY || c->n_messages[0] + c->n_messages[1] == 0)
+	if (c->type != CALL_UNARY || !c->messages)
 		return c->type;
-	if (!last)
-		return CALL_STREAM;
-	if (c->n_messages[0] > 1)
-		return c->n_messages[1] > 1 ? CALL_BIDI_STREAM : CALL_CLIENT_STREAM;
-	return c->n_messages[1] > 1 ? CALL_SERVER_STREAM : CALL_UNARY;
+	bool many[2];
+	for (int d = 0; d < 2; d++) {
+		many[d] = call_messages(c, d) > 1;
+		if (!many[d] && more_messages(c, d, last))
+			return CALL_STREAM;
+	}
+	if (many[0])
+		return many[1] ? CALL_BIDI_STREAM : CALL_CLIENT_STREAM;
+	return many[1] ? CALL_SERVER_STREAM : CALL_UNARY;
 }
 
 /* Hands it over; a full sink gets one turn of its own first. */
@@ -427,7 +442,8 @@ static struct record *part_encode(struct recorder *r, struct call *c, bool last)
 		return NULL;
 	conn->sequence = out.sequence > conn->sequence ? out.sequence : conn->sequence;
 	c->sequence = out.sequence;
-	c->n_attributes_sent = c->n_attributes;
+	if (last || c->part == 0)
+		c->n_attributes_sent = c->n_attributes;
 	r->made++;
 	r->bytes += rec->n;
 	uint64_t start = c->msg[0].started ? c->msg[0].start_ns : c->msg[1].start_ns;

@@ -18,7 +18,8 @@
 
 enum {
 	STREAM_SEGMENT_START = 1, /* run.data begins where a sender's segment began */
-	STREAM_TURN = 2, /* the last run of this flow went the other way */
+	STREAM_TURN =
+		2, /* the last run of this flow went the other way, and no gap in between hides another */
 	STREAM_CONFLICT = 4, /* a retransmission had other bytes: the first ones stand */
 	STREAM_URGENT = 8
 }; /* an out-of-band byte was taken out before or after this run */
@@ -87,6 +88,7 @@ struct stream {
 	bool ended; /* half_close was told */
 	bool unseen; /* acknowledged by the peer, yet captured never (again): do not wait for it */
 	bool urgent; /* urgent_off is the place of an out-of-band byte to come */
+	bool gap_heard; /* the other side spoke after it had all that the last gap lost */
 	uint8_t far_n; /* segments in a row far outside; far_seq: where the next would begin */
 	uint32_t far_seq;
 	uint32_t base_seq; /* sequence number of offset 0 */

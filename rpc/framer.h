@@ -99,6 +99,9 @@ struct head {
 	int32_t status;
 	bool has_status;
 	bool count_only; /* only count the body of this message, keep none of it */
+	/* The body is a row of messages (PIECE_MESSAGE ends each): what is kept of a call with one each way is not told
+	 * before it is known that no second one comes. */
+	bool messages;
 	/* corr proves nothing (a Thrift client that always sends 0, or always the same): on a connection joined
 	 * late the pair is by order alone and carries `late_join` */
 	bool by_order;
@@ -155,9 +158,13 @@ enum end_how { END_FIN, END_RST, END_EVICTED, END_STOP, END_GAP };
 /* What is known about a place where a message may start */
 enum {
 	RESYNC_SEGMENT_START = 1, /* the sender's segment began with in.p[0] */
-	RESYNC_TURN = 2
-}; /* the bytes before it on the connection went the other way; so never
-				  * right behind a gap of the same direction */
+	RESYNC_TURN =
+		2, /* the bytes before it on the connection went the other way; so never right behind a gap of
+			  * the same direction, unless the other side had what was lost when it spoke */
+	/* Replies, PAIRING_FIFO: hints >> RESYNC_ASKED is 0, or 1 + how many of the newest requests await a reply
+	 * that begins at in.p[0] or behind. */
+	RESYNC_ASKED = 8,
+};
 
 enum framer_pairing {
 	PAIRING_FIFO, /* replies in the order of requests */

@@ -103,7 +103,9 @@ static int feed_all(struct hpack *h, struct bytes in)
 	int flags = 0;
 	int64_t n = feed(h, in, false, &nv, &flags);
 
-	return n < 0 ? (int)n : n == (int64_t)in.n && !(flags & NGHTTP2_HD_INFLATE_EMIT) ? 0 : -EPROTO;
+	return n < 0                                                      ? (int)n
+	       : n == (int64_t)in.n && !(flags & NGHTTP2_HD_INFLATE_EMIT) ? 0
+									  : -EPROTO;
 }
 
 /* RFC 7541 5.1, with `prefix` bits set in the first byte. false: cut, or beyond 32 bits. */
@@ -239,7 +241,17 @@ static int unnamed_feed(struct block *b, uint8_t first, struct cursor *c)
 	const uint8_t literal[] = {first & 0x40, 1, '?'};
 	int r = feed_all(b->h, bytes_of(literal, sizeof(literal)));
 
+	b->list.out->unknown_whole = false;
 	return r < 0 ? r : field_feed(b, (size_t)(c->p - b->in.p), 0, c);
+}
+
+/* Indices grow by one with each insertion: without those the number is the entry's own. */
+static void unknown_note(struct hpack_list *list, uint32_t entry)
+{
+	if (list->n_unknown < HPACK_UNKNOWN_MAX)
+		list->unknown[list->n_unknown++] = entry;
+	else
+		list->unknown_whole = false;
 }
 
 static int field_read(struct block *b, struct cursor *c)
@@ -261,6 +273,7 @@ static int field_read(struct block *b, struct cursor *c)
 		return field_feed(b, at, index, c);
 	if (!(first & 0x80))
 		return unnamed_feed(b, first, c);
+	unknown_note(b->list.out, index - STATIC_ENTRIES - (uint32_t)h->inserted);
 	field_put(&b->list, bytes_of(NULL, 0), bytes_of(NULL, 0), PROVENANCE_UNKNOWN);
 	return 0;
 }
@@ -293,7 +306,7 @@ int hpack_decode(struct hpack *h, struct bytes block, uint32_t size_max,
 {
 	bool refused = h->refused;
 
-	*out = (struct hpack_list) {.fields = scratch->fields};
+	*out = (struct hpack_list) {.fields = scratch->fields, .unknown_whole = true};
 	struct block b = {h, block, {.out = out}};
 	b.list.bytes_max =
 		limits->header_bytes < HPACK_BLOCK_MAX ? limits->header_bytes : HPACK_BLOCK_MAX;

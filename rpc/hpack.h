@@ -26,6 +26,7 @@ enum {
 	HPACK_LATE_TABLES_MAX = 16, /* late tables of 64 KiB in the process */
 	HPACK_BLOCK_MAX = 65536, /* of a block, and of its fields when decoded */
 	HPACK_FIELDS_MAX = 256,
+	HPACK_UNKNOWN_MAX = 16, /* unknown entries of a block that are told apart */
 };
 
 struct hpack { /* zeroed is a fresh connection's */
@@ -41,8 +42,14 @@ struct hpack { /* zeroed is a fresh connection's */
 struct hpack_list {
 	const struct header *fields;
 	size_t n;
+	/* The entries from before that it names by index alone, by a number that stays theirs until hpack_reset().
+	 * whole: no other field of it has an unknown name. */
+	uint32_t unknown[HPACK_UNKNOWN_MAX];
+	uint8_t n_unknown;
+	bool unknown_whole;
 	const char *cap; /* the limit that cut the list; the caller's flag is TRUNCATED */
-	const char *late_cap; /* "hpack_late_tables": the larger table was refused, once a direction */
+	const char
+		*late_cap; /* "hpack_late_tables": the larger table was refused, once a direction */
 };
 
 /* Memory for the scratch of this thread. -ENOMEM. */

@@ -497,7 +497,7 @@ static bool preface_find(struct bytes in, size_t *skip)
  * A request is looked for only where a sender's segment began and the server had spoken before, and not behind a
  * 1xx, which a body would follow. A response only in such a place too, and when the request that it may
  * answer is known: without its method HEAD could not be told. Both by a whole and right head. Requests still
- * pending then are taken for answered, or lost, but for the newest.
+ * pending then are taken for answered, or lost, but for those that RESYNC_ASKED tells of; else but for the newest.
  */
 static int http1_resync(void *state, enum dir dir, struct bytes in, unsigned hints, size_t *skip)
 {
@@ -516,24 +516,29 @@ static int http1_resync(void *state, enum dir dir, struct bytes in, unsigned hin
 	if (in.n == 0)
 		return 0;
 	bool turn = (hints & both) == both;
+	uint32_t asked = hints >> RESYNC_ASKED ? (hints >> RESYNC_ASKED) - 1 : 1;
+	if (asked > c->pending.n)
+		asked = c->pending.n;
 	if (dir == DIR_RESPONSE && turn) {
 		if (in.n < interim.n && bytes_starts(interim, in))
 			return 0;
 		c->interim_seen = bytes_starts(in, interim);
 	}
-	bool possible = turn && (dir == DIR_REQUEST ? !c->interim_seen : c->pending.n > 0);
+	bool possible = turn && (dir == DIR_REQUEST ? !c->interim_seen : asked > 0);
 	int64_t n = possible ? parse(c, dir, dir == DIR_REQUEST ? HTTP1_REQUEST : HTTP1_RESPONSE,
 				     in, &h)
 			     : -EPROTO;
 	if (n == 0)
 		return 0;
+	if (n > 0 && dir == DIR_REQUEST && !http1_method_known(h.method))
+		n = -EPROTO;
 	c->side[dir].scan = (struct http1_scan) {0};
 	if (n < 0) {
 		*skip = in.n;
 		return 0;
 	}
 	c->side[dir] = (struct side) {.phase = PHASE_HEAD};
-	http1_pending_forget(&c->pending, dir == DIR_REQUEST ? 0 : 1);
+	http1_pending_forget(&c->pending, dir == DIR_REQUEST ? 0 : asked);
 	return 1;
 }
 

@@ -39,6 +39,23 @@ bool http1_is_token(struct bytes b)
 	return b.n > 0 && span(b, CLASS_TOKEN) == b.n;
 }
 
+bool http1_method_known(struct bytes method)
+{
+	static const char known[] =
+		" GET POST PUT DELETE HEAD OPTIONS PATCH CONNECT TRACE QUERY PURGE ACL "
+		"BASELINE-CONTROL BIND CHECKIN CHECKOUT COPY LABEL LINK LOCK MERGE MKACTIVITY "
+		"MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE ORDERPATCH PROPFIND PROPPATCH REBIND "
+		"REPORT SEARCH UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF "
+		"VERSION-CONTROL NOTIFY SUBSCRIBE UNSUBSCRIBE M-SEARCH ";
+	const char *at = method.n ? memmem(known, sizeof(known) - 1, method.p, method.n) : NULL;
+
+	for (; at;
+	     at = memmem(at + 1, (size_t)(known + sizeof(known) - 2 - at), method.p, method.n))
+		if (at[-1] == ' ' && at[method.n] == ' ')
+			return true;
+	return false;
+}
+
 /* Eight bytes at a time: any below 0x20, or 0x7f? Then (HTAB) byte by byte. */
 bool http1_is_text(struct bytes b)
 {

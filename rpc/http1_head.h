@@ -67,5 +67,8 @@ enum probe_answer http1_head_probe_response(struct bytes in);
 
 bool http1_is_token(struct bytes b);
 
+/* Registered with IANA, or in wide use: what is another token elsewhere may be the end of a body here. */
+bool http1_method_known(struct bytes method);
+
 /* Field text: HTAB, SP, VCHAR, obs-text (RFC 9110 5.5). */
 bool http1_is_text(struct bytes b);

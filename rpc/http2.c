@@ -59,9 +59,13 @@ void http2_lose(struct http2 *c, enum dir dir)
 		if (c->unseen_from == c->unseen_below)
 			c->unseen_from = c->max_id + 1;
 		c->unseen_below = UINT32_MAX;
+		free(c->proofs);
+		c->proofs = NULL;
 	}
 	list_for_each_safe (it, next, &c->streams.lru) {
 		struct http2_stream *s = list_entry(it, struct http2_stream, in_lru);
+		if (dir == DIR_REQUEST)
+			s->n_unknown = 0; /* their numbers were the old table's */
 		s->head_lost |= dir == DIR_RESPONSE && s->half[dir].state == HTTP2_IDLE;
 		if (s->half[dir].state == HTTP2_OPEN)
 			half_close(c, s, dir, HTTP2_GIVEN_UP);
@@ -163,8 +167,10 @@ static size_t run_grpc(struct http2_half *half, struct bytes in, struct piece *o
 		run.body = in;
 		n = (int64_t)in.n;
 	}
-	if (half->split.lost && !half->raw && !run.end && !run.body.n)
-		out->missing += (uint64_t)n;
+	if (half->split.lost && !half->raw && !run.end && !run.body.n) {
+		out->missing += (uint64_t)n + half->beyond;
+		half->beyond = 0;
+	}
 	if (run.body.n || run.end || out->missing)
 		out->what |= PIECE_BODY;
 	if (run.end)
@@ -180,6 +186,8 @@ static size_t data_run(struct http2_stream *s, struct http2_half *half, struct b
 {
 	missing_tell(half, out);
 	half->data = true;
+	if (s->maybe_grpc)
+		http2_proof_data(half, in, out->missing);
 	if (half == &s->half[DIR_RESPONSE])
 		s->got += in.n;
 	if (s->grpc && !half->raw)
@@ -192,16 +200,19 @@ static size_t data_run(struct http2_stream *s, struct http2_half *half, struct b
 
 static void message_end(struct http2 *c, struct http2_stream *s, enum dir dir, struct piece *out)
 {
+	const struct http2_half *half = &s->half[dir];
+
 	out->what |= PIECE_END;
-	if (s->grpc && !s->half[dir].raw && grpc_split_cut(&s->half[dir].split))
-		out->flags |= FLAG_TRUNCATED;
+	if (s->grpc && !half->raw && !half->split.lost && grpc_split_cut(&half->split))
+		out->flags |= FLAG_PROTOCOL_ERROR;
 	half_close(c, s, dir, HTTP2_DONE);
 }
 
 /* The end of a gRPC message, its last bytes in a hole, or what a hole took, is still to be told. */
 static bool data_owed(const struct http2_stream *s, const struct http2_half *half)
 {
-	return half->missing || (s->grpc && half->split.inside && !half->split.left);
+	return half->missing || half->beyond ||
+	       (s->grpc && half->split.inside && !half->split.left);
 }
 
 /* In a DATA frame, behind its header: a run, padding behind the last one, the end of the message. */
@@ -333,6 +344,8 @@ static void trailers(struct http2 *c, struct http2_stream *s, enum dir dir, stru
 	missing_tell(&s->half[dir], out);
 	if (out->missing)
 		out->what |= PIECE_BODY;
+	if (dir == DIR_RESPONSE && s->maybe_grpc && http2_proof_by_frames(s))
+		http2_proof_add(&c->proofs, s);
 	if (dir == DIR_RESPONSE)
 		http2_head_end(&a->fields, s, out);
 	else if (a->fields.malformed || a->fields.request || a->fields.response)
@@ -351,6 +364,16 @@ static void head_give(struct http2 *c, struct http2_stream *s, enum dir dir, str
 		message_end(c, s, dir, out);
 }
 
+static void response_head(struct http2 *c, struct http2_stream *s, struct arrival *a,
+			  struct piece *out)
+{
+	http2_head_response(&a->fields, s, a->ended, out);
+	s->head_unsure = http2_fields_unsure(&a->fields, a->ended);
+	if (s->head_unsure)
+		a->fields.n = 0;
+	head_give(c, s, DIR_RESPONSE, a, out);
+}
+
 static int request_open(struct http2 *c, uint32_t id, struct arrival *a, struct piece *out)
 {
 	struct http2_stream *s = http2_streams_add(&c->streams, id);
@@ -363,7 +386,9 @@ static int request_open(struct http2 *c, uint32_t id, struct arrival *a, struct 
 		c->unseen_below = id;
 	if (id > c->side[DIR_RESPONSE].goaway)
 		c->refused = id;
-	http2_head_request(&a->fields, s, out);
+	http2_head_request(&a->fields, s, http2_proof_holds(c->proofs, &a->fields), out);
+	if (s->maybe_grpc)
+		http2_proof_note(s, &a->fields);
 	head_give(c, s, DIR_REQUEST, a, out);
 	return 0;
 }
@@ -408,10 +433,14 @@ static int response_orphan(struct http2 *c, struct arrival *a, struct piece *out
 	if (!s)
 		return -ENOMEM;
 	s->half[DIR_REQUEST].state = HTTP2_GIVEN_UP;
+	if (id % 2 &&
+	    id > c->max_id) /* its request, should it be read later, would wait for ever */
+		c->max_id = id;
 	s->grpc = grpc_content_type(a->fields.content_type);
 	s->maybe_grpc = !a->fields.has_content_type && a->fields.unknown;
-	http2_head_response(&a->fields, s, a->ended, out);
-	head_give(c, s, DIR_RESPONSE, a, out);
+	if (s->maybe_grpc)
+		http2_head_unsure(out);
+	response_head(c, s, a, out);
 	return 0;
 }
 
@@ -442,9 +471,27 @@ static void response_first(struct http2 *c, struct http2_stream *s, struct arriv
 	} else if (s->head_lost && !head) {
 		response_rest(c, s, a, out);
 	} else {
-		http2_head_response(&a->fields, s, a->ended, out);
-		head_give(c, s, DIR_RESPONSE, a, out);
+		if (s->maybe_grpc && grpc_content_type(a->fields.content_type))
+			http2_proof_add(&c->proofs, s);
+		response_head(c, s, a, out);
 	}
+}
+
+/* Behind a head that may have been 1xx: the head, a further one, or trailers. What is not sure is not told. */
+static void response_unsure(struct http2 *c, struct http2_stream *s, struct arrival *a,
+			    struct piece *out)
+{
+	bool may_be_head =
+		!s->half[DIR_RESPONSE].data && (a->fields.response || a->fields.pseudo_unknown);
+
+	out->corr = s->id;
+	if (a->ended)
+		trailers(c, s, DIR_RESPONSE, a, out);
+	if (!may_be_head)
+		return;
+	out->head.n_headers = 0;
+	if (!a->fields.malformed)
+		out->flags &= ~(unsigned)FLAG_PROTOCOL_ERROR;
 }
 
 static int response_block(struct http2 *c, struct http2_stream *s, struct arrival *a,
@@ -456,8 +503,8 @@ static int response_block(struct http2 *c, struct http2_stream *s, struct arriva
 		response_first(c, s, a, out);
 	else if (s->half[DIR_RESPONSE].state != HTTP2_OPEN)
 		control(s->half[DIR_RESPONSE].state == HTTP2_GIVEN_UP, out);
-	else if (!a->ended && !s->http_status)
-		out->corr = s->id; /* what came before may have been 1xx */
+	else if (s->head_unsure)
+		response_unsure(c, s, a, out);
 	else
 		trailers(c, s, DIR_RESPONSE, a, out);
 	return 0;
@@ -477,7 +524,7 @@ static int push_block(struct http2 *c, struct http2_stream *s, struct arrival *a
 		return -ENOMEM;
 	out->dir = DIR_REQUEST;
 	a->ended = true;
-	http2_head_request(&a->fields, s, out);
+	http2_head_request(&a->fields, s, false, out);
 	head_give(c, s, DIR_REQUEST, a, out);
 	return 0;
 }
@@ -791,10 +838,14 @@ static void data_gap(struct http2_side *side, struct http2_stream *s, struct htt
 {
 	uint64_t data = n < side->left ? n : side->left;
 
-	if (s->grpc && !half->raw)
-		grpc_split_gap(&half->split, data, &half->missing);
-	else
-		half->missing += data;
+	uint64_t mine = data;
+
+	if (s->grpc && !half->raw) {
+		mine = 0;
+		grpc_split_gap(&half->split, data, &mine);
+	}
+	half->missing += mine;
+	half->beyond += data - mine;
 	side->left -= (uint32_t)data;
 	side->pad -= (uint8_t)(n - data);
 }
@@ -874,6 +925,7 @@ static void http2_fini(void *state)
 
 	hpack_reset(&c->side[DIR_REQUEST].hpack, false);
 	hpack_reset(&c->side[DIR_RESPONSE].hpack, false);
+	free(c->proofs);
 	http2_streams_fini(&c->streams);
 }
 

@@ -77,7 +77,8 @@ int http2_frame_block(struct http2_block *b, struct bytes in, uint32_t frame_max
 	for (unsigned i = 0;; i++) {
 		if (!frame_whole(b, in, &f))
 			break;
-		if (f.len > frame_max || (i && (f.type != HTTP2_CONTINUATION || f.id != b->first.id)))
+		if (f.len > frame_max ||
+		    (i && (f.type != HTTP2_CONTINUATION || f.id != b->first.id)))
 			return -EPROTO;
 		if (i > HTTP2_CONTINUATIONS_MAX)
 			return block_over(b, "continuation_frames");
@@ -150,8 +151,7 @@ static bool frame_plausible(const struct http2_frame *f, struct bytes in, enum d
 		return !(in.p[9] & 0x80) && (in.p[9] | in.p[10] | in.p[11] | in.p[12]);
 	/* pushed streams are even: a request names one in no other way */
 	return f->id % 2 == 1 || f->id == 0 || dir == DIR_RESPONSE ||
-	       (f->type != HTTP2_DATA && f->type != HTTP2_HEADERS &&
-		f->type != HTTP2_CONTINUATION);
+	       (f->type != HTTP2_DATA && f->type != HTTP2_HEADERS && f->type != HTTP2_CONTINUATION);
 }
 
 /* The bytes of a header that is cut: could they begin one? */

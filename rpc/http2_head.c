@@ -76,15 +76,22 @@ static void pseudo_read(struct http2_fields *f, struct bytes name, struct bytes 
 	}
 }
 
+/* gRPC's libraries agree among themselves to send such values as they are, behind a 0 (no RFC's form). */
+static bool is_binary(struct bytes name)
+{
+	return name.n > 4 && bytes_eq(bytes_from(name, name.n - 4), BYTES("-bin"));
+}
+
 static void regular_read(struct http2_fields *f, struct bytes name, struct bytes v)
 {
-	if (!name_valid(name) || !value_valid(v)) {
+	if (!name_valid(name) || (!value_valid(v) && !is_binary(name))) {
 		f->malformed = true;
 	} else if (bytes_eq(name, BYTES("content-type"))) {
 		if (!f->has_content_type)
 			f->content_type = v;
 		f->has_content_type = true;
 	} else if (bytes_eq(name, BYTES("content-length"))) {
+		f->has_content_length = true;
 		f->content_length = v;
 	} else if (bytes_eq(name, BYTES("host"))) {
 		if (!f->host.n && text_valid(v))
@@ -101,7 +108,11 @@ void http2_fields_read(struct http2_fields *f, const struct hpack_list *list)
 {
 	bool regular = false;
 
-	*f = (struct http2_fields) {.list = list->fields, .n = list->n};
+	*f = (struct http2_fields) {.list = list->fields,
+				    .n = list->n,
+				    .unknown_entries = list->unknown,
+				    .n_unknown = list->n_unknown,
+				    .unknown_whole = list->unknown_whole && !list->cap};
 	for (size_t i = 0; i < f->n; i++) {
 		struct bytes name = f->list[i].name;
 		if (f->list[i].provenance == PROVENANCE_UNKNOWN && !name.n) {
@@ -128,6 +139,12 @@ bool http2_fields_is_response(const struct http2_fields *f, bool ended)
 	return f->response || (f->pseudo_unknown && !ended && !f->request);
 }
 
+bool http2_fields_unsure(const struct http2_fields *f, bool ended)
+{
+	return !ended && !f->status && f->pseudo_unknown && !f->has_content_type &&
+	       !f->has_content_length;
+}
+
 /* ---- heads ---- */
 
 static void unknown_name(struct head *h, const char *field)
@@ -147,6 +164,7 @@ static void unknown_name(struct head *h, const char *field)
 static void route_grpc(const struct http2_fields *f, struct head *h)
 {
 	h->protocol = "grpc";
+	h->messages = true;
 	if (f->path.n) {
 		grpc_path_split(f->path, &h->service, &h->method);
 	} else if (f->pseudo_unknown) {
@@ -159,6 +177,10 @@ static void route_http(const struct http2_fields *f, bool maybe_grpc, struct hea
 {
 	bool hidden = !f->authority.n && f->pseudo_unknown;
 
+	if (maybe_grpc) {
+		unknown_name(h, "protocol");
+		unknown_name(h, "call_type");
+	}
 	if (!maybe_grpc && !hidden)
 		h->service = f->authority.n ? f->authority : f->host;
 	if (maybe_grpc || (!h->service.n && (hidden || f->unknown)))
@@ -182,7 +204,8 @@ static bool request_malformed(const struct http2_fields *f)
 	return f->malformed || f->response || (lacks && !f->pseudo_unknown);
 }
 
-void http2_head_request(const struct http2_fields *f, struct http2_stream *s, struct piece *out)
+void http2_head_request(const struct http2_fields *f, struct http2_stream *s, bool proven,
+			struct piece *out)
 {
 	struct head *h = &out->head;
 	bool post = bytes_eq(f->method, BYTES("POST")) || (!f->method.n && f->pseudo_unknown);
@@ -190,11 +213,10 @@ void http2_head_request(const struct http2_fields *f, struct http2_stream *s, st
 
 	s->grpc = !connect &&
 		  (grpc_content_type(f->content_type) ||
-		   (f->unknown && !f->has_content_type && f->te_trailers && f->grpc_named));
+		   (f->unknown && !f->has_content_type && f->te_trailers && f->grpc_named) ||
+		   (proven && !f->has_content_type));
 	s->maybe_grpc = !s->grpc && post && !f->has_content_type && f->unknown;
 	s->head_method = bytes_eq(f->method, BYTES("HEAD"));
-	if (s->maybe_grpc)
-		unknown_name(h, "protocol");
 	if (s->grpc)
 		route_grpc(f, h);
 	else
@@ -243,7 +265,7 @@ static bool proxy_answer(const struct http2_fields *f)
 {
 	if (f->has_content_type)
 		return !grpc_content_type(f->content_type);
-	return !f->unknown && f->status && f->status != 200;
+	return f->status && f->status != 200;
 }
 
 /* How long the response's body will be, where its head tells (RFC 9110 6.4.1, 8.6). */
@@ -275,12 +297,11 @@ void http2_head_response(const struct http2_fields *f, struct http2_stream *s, b
 	if (s->grpc) {
 		h->protocol = "grpc";
 		s->half[DIR_RESPONSE].raw = proxy_answer(f);
+		h->messages = !s->half[DIR_RESPONSE].raw;
 		if (ended)
 			grpc_ended(f, s, out);
 	} else if (s->maybe_grpc || (!f->status && f->pseudo_unknown)) {
 		unknown_name(h, "status_code");
-		if (s->maybe_grpc && s->half[DIR_REQUEST].state == HTTP2_GIVEN_UP)
-			unknown_name(h, "protocol");
 	} else if (f->status) {
 		h->status = f->status;
 		h->has_status = true;
@@ -297,6 +318,12 @@ void http2_head_end(const struct http2_fields *f, struct http2_stream *s, struct
 		grpc_ended(f, s, out);
 	else if (s->hidden && s->http_status && !s->maybe_grpc)
 		out->head.outcome = http_outcome(s->http_status);
+}
+
+void http2_head_unsure(struct piece *out)
+{
+	unknown_name(&out->head, "protocol");
+	unknown_name(&out->head, "call_type");
 }
 
 void http2_head_lost(struct piece *out)

@@ -27,7 +27,8 @@ static enum kind block_kind(struct bytes in)
 
 	if (hpack_scratch() < 0)
 		return KIND_NONE;
-	if (http2_frame_block(&b, in, HTTP2_FRAME_MAX, hpack_scratch_block(), HPACK_BLOCK_MAX) < 0 ||
+	if (http2_frame_block(&b, in, HTTP2_FRAME_MAX, hpack_scratch_block(), HPACK_BLOCK_MAX) <
+		    0 ||
 	    !b.n)
 		return KIND_WRONG;
 	int r = hpack_decode(&hpack, b.fragment, UINT32_MAX, &limits, &list);
@@ -160,7 +161,8 @@ enum http2_late_found http2_late_find(enum dir dir, struct bytes in, unsigned hi
 		enum sight s = sight_of(rest, dir, first,
 					first ? FRAME_AT_START_MAX : HTTP2_FRAME_DEFAULT);
 		*skip = i;
-		if (s == SIGHT_SURE && !first && http2_frame_chain(rest, dir, HTTP2_FRAME_DEFAULT).whole < 2)
+		if (s == SIGHT_SURE && !first &&
+		    http2_frame_chain(rest, dir, HTTP2_FRAME_DEFAULT).whole < 2)
 			s = SIGHT_MORE;
 		if (s >= SIGHT_GOOD)
 			return HTTP2_LATE_FRAME;

@@ -3,6 +3,7 @@
 #pragma once
 #include "rpc/hpack.h"
 #include "rpc/http2_frame.h"
+#include "rpc/http2_proof.h"
 #include "rpc/http2_stream.h"
 
 enum http2_phase {
@@ -34,7 +35,8 @@ struct http2 {
 	struct framer_limits limits;
 	struct http2_side side[2];
 	struct http2_streams streams;
-	uint32_t max_id; /* highest stream that the client opened before our eyes */
+	struct http2_proofs *proofs;
+	uint32_t max_id; /* highest stream of the client's seen: its request or its response */
 	/* Streams of which nothing is known: from..below. Others up to max_id that are not in the table are closed. */
 	uint32_t unseen_from, unseen_below;
 	uint32_t refused; /* opened above the GOAWAY: its ABORT is due */

@@ -7,6 +7,7 @@
 
 #include "base/list.h"
 #include "rpc/grpc.h"
+#include "rpc/hpack.h"
 
 enum http2_half_state {
 	HTTP2_IDLE, /* no head yet */
@@ -17,10 +18,11 @@ enum http2_half_state {
 
 struct http2_half {
 	uint64_t missing; /* body bytes lost and not yet told */
+	uint64_t beyond; /* likewise, behind the message that `missing` is part of */
 	struct grpc_split split;
 	uint8_t state;
 	bool data; /* body bytes came */
-	bool raw; /* said to be gRPC, and its messages are none: plain body */
+	bool raw; /* said to be gRPC (or maybe), and its messages are none: plain body */
 };
 
 struct http2_stream {
@@ -35,6 +37,10 @@ struct http2_stream {
 	bool hidden; /* a late join hides what would tell whether the response is whole: no outcome before its end */
 	bool grpc;
 	bool maybe_grpc; /* a late join hides what would tell */
+	uint32_t unknown
+		[HPACK_UNKNOWN_MAX]; /* entries that its request head named, when maybe_grpc */
+	uint8_t n_unknown;
+	bool head_unsure; /* what was taken for the response head may have been 1xx */
 	bool head_lost; /* the response head may lie in a gap */
 };
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What nobody can read: one call for the connection, its bytes only counted. TLS is named, with what its
- * ClientHello says in the clear (RFC 8446 section 4.1.2, RFC 6066 section 3, RFC 7301 section 3.1).
+ * ClientHello says in the clear (RFC 8446 section 4.1.2, RFC 6066 section 3, RFC 7301 section 3.1). What both
+ * directions surely are is the attribute app_protocol, given with the head of the direction that speaks second.
  */
+#include "rpc/opaque_name.h"
 #include "rpc/prober.h"
 #include "rpc/protocols.h"
 
@@ -17,10 +19,14 @@ struct opaque_side {
 
 struct opaque {
 	struct opaque_side side[2];
+	bool named; /* or never will be */
+	uint8_t head_n;
+	uint8_t head
+		[OPAQUE_NAME_HEAD]; /* of the direction that spoke first, while the other has not */
 };
 
 struct opaque_names {
-	struct attribute list[3];
+	struct attribute list[4];
 	size_t n;
 	char alpn[ALPN_TEXT_MAX];
 };
@@ -116,6 +122,30 @@ static void tls_cut(struct bytes in)
 		hello_parse(in);
 }
 
+/* ---- what both directions say ---- */
+
+static void head_keep(struct opaque *o, struct bytes in)
+{
+	in = bytes_head(in, OPAQUE_NAME_HEAD - (size_t)o->head_n);
+	memcpy(o->head + o->head_n, in.p, in.n);
+	o->head_n += (uint8_t)in.n;
+}
+
+/* The second direction's first bytes. False: more of them are needed to tell. */
+static bool both_name(struct opaque *o, enum dir dir, struct bytes in)
+{
+	struct bytes first = bytes_of(o->head, o->head_n);
+	bool more, final = o->side[dir].last || in.n >= PROBER_HEAD_MAX;
+	const char *name = dir == DIR_REQUEST ? opaque_name(in, first, final, &more)
+					      : opaque_name(first, in, final, &more);
+	if (more && first.n)
+		return false;
+	if (name)
+		name_add("app_protocol", bytes_str(name));
+	o->named = true;
+	return true;
+}
+
 static void opaque_last(void *state, enum dir dir)
 {
 	((struct opaque *)state)->side[dir].last = true;
@@ -136,7 +166,9 @@ static int opaque_init(void *state, const struct framer_limits *limits, bool lat
 static int64_t opaque_next(void *state, enum dir dir, struct bytes in, struct piece *out,
 			   size_t *need)
 {
-	struct opaque_side *s = &((struct opaque *)state)->side[dir];
+	struct opaque *o = state;
+	struct opaque_side *s = &o->side[dir];
+	bool second = o->side[!dir].started;
 
 	*out = (struct piece) {.dir = dir};
 	*need = 0;
@@ -151,6 +183,8 @@ static int64_t opaque_next(void *state, enum dir dir, struct bytes in, struct pi
 		if (*need)
 			tls_cut(in);
 		*need = 0;
+		if (second && !o->named && !s->holed && !both_name(o, dir, in))
+			return 0;
 		s->started = true;
 		out->what = PIECE_HEAD;
 		out->head.attributes = names.list;
@@ -158,6 +192,8 @@ static int64_t opaque_next(void *state, enum dir dir, struct bytes in, struct pi
 		out->head.type = CALL_STREAM;
 		out->head.count_only = true;
 	}
+	if (!second && !s->holed)
+		head_keep(o, in);
 	out->what |= PIECE_BODY;
 	out->body = in;
 	out->missing = s->missing;

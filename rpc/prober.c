@@ -31,7 +31,7 @@ static struct prober_verdict table_ask(struct bytes request, struct bytes respon
 
 	request = bytes_head(request, PROBER_HEAD_MAX);
 	response = bytes_head(response, PROBER_HEAD_MAX);
-	if (request.n == 0 && !final)
+	if (request.n == 0 && !final && !late)
 		return response.n < PROBER_HEAD_MAX ? more : opaque;
 	if (tls_record(request) == PROBE_YES)
 		return opaque;
@@ -44,7 +44,8 @@ static struct prober_verdict table_ask(struct bytes request, struct bytes respon
 		if (a == PROBE_MORE && !final) {
 			wait = true;
 		} else if (a == PROBE_YES || a == PROBE_REVERSED) {
-			if (wait)
+			/* Late, a YES was verified, and a MORE may stand for ever */
+			if (wait && (!late || *ops == &framer_opaque))
 				return more;
 			return (struct prober_verdict) {*ops, a == PROBE_REVERSED};
 		}

@@ -8,6 +8,13 @@
 	X(proxy)     \
 	X(http2)     \
 	X(http1)     \
+	X(brpc)      \
+	X(dubbo2)    \
+	X(ttheader)  \
+	X(theader)   \
+	X(kitex_protobuf) \
+	X(thrift)    \
+	X(thrift_weak) \
 	X(opaque)
 /* clang-format on */
 

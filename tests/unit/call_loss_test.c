@@ -216,10 +216,29 @@ static void resynced_replies(void **state)
 	world_fifo();
 	request(0, "/skipped", PIECE_END);
 	request(0, "/answered", PIECE_END);
-	call_resynced(w.calls, &w.conn[0].queue, DIR_RESPONSE);
+	call_resynced(w.calls, &w.conn[0].queue, DIR_RESPONSE, 1);
 	response(0, 200, "yes", PIECE_END);
 	expect("/skipped", OUTCOME_UNKNOWN, "gap");
 	body_is(expect("/answered", OUTCOME_OK, "")->response, "yes");
+	world_close();
+}
+
+/* Sent when the client had all that came before: none of their replies was skipped. */
+static void resynced_where_the_replies_begin(void **state)
+{
+	(void)state;
+	world_fifo();
+	w.ack = 499;
+	request(0, "/skipped", PIECE_END);
+	w.ack = 500;
+	request(0, "/first", PIECE_END);
+	request(0, "/second", PIECE_END);
+	call_resynced(w.calls, &w.conn[0].queue, DIR_RESPONSE, 500);
+	response(0, 200, "1", PIECE_END);
+	response(0, 200, "2", PIECE_END);
+	expect("/skipped", OUTCOME_UNKNOWN, "gap");
+	body_is(expect("/first", OUTCOME_OK, "")->response, "1");
+	body_is(expect("/second", OUTCOME_OK, "")->response, "2");
 	world_close();
 }
 
@@ -398,6 +417,7 @@ int main(void)
 		cmocka_unit_test(gap_in_request),
 		cmocka_unit_test(gap_in_request_then_closed),
 		cmocka_unit_test(resynced_replies),
+		cmocka_unit_test(resynced_where_the_replies_begin),
 		cmocka_unit_test(framing_error),
 		cmocka_unit_test(tunnels),
 		cmocka_unit_test(pending_70000_in_order),

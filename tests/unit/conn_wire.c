@@ -58,7 +58,7 @@ void wire_open(bool syn)
 static void run(enum dir dir, struct stream_run *r)
 {
 	r->off = wire.off[dir];
-	r->ack_off = wire.off[!dir];
+	r->ack_off = wire.own_ack ? wire.ack : wire.off[!dir];
 	r->ts_ns = wire.flow.last_ns = wire.now;
 	wire.off[dir] += r->missing + r->data.n;
 	wire.now += WIRE_STEP_NS;

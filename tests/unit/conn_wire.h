@@ -21,6 +21,8 @@ struct wire {
 	int last; /* direction of the last run; -1: none */
 	bool holed[2]; /* the last of this direction was a gap */
 	bool reversed;
+	bool own_ack; /* the runs to come acknowledge `ack`, not all that came */
+	uint64_t ack;
 	size_t seen; /* last parts that were looked at */
 	uint64_t gather_max, gather_all; /* for the next wire_open; 0: the defaults */
 };

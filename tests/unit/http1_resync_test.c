@@ -47,11 +47,25 @@ static void h12_reply_lost(void **state)
 	has(text, "  h Content-Length: 6\n  body 6 second\n  end\n");
 	free(text);
 	/* joined late: a reply whose request was not seen could be to HEAD; it is skipped, with its body */
-	text = run("@late http1\n> xx\n< HTTP/1.1 299 Unseen\\r\\nContent-Length: 6\\r\\n\\r\\n\n"
-		   "> GET /2 HTTP/1.1\\r\\n\\r\\n\n"
-		   "< HTTP/1.1 200 OK\\r\\nContent-Length: 6\\r\\n\\r\\nsecond\n");
+	text = run(
+		"@late http1\n> xx\\r\\n\n< HTTP/1.1 299 Unseen\\r\\nContent-Length: 6\\r\\n\\r\\n\n"
+		"> GET /2 HTTP/1.1\\r\\n\\r\\n\n"
+		"< HTTP/1.1 200 OK\\r\\nContent-Length: 6\\r\\n\\r\\nsecond\n");
 	has_not(text, "299");
 	has(text, "  body 6 second\n  end\n");
+	free(text);
+}
+
+/* An early reply makes a turn within the request's body, whose end is a token. */
+static void h12_body_end_before_a_request(void **state)
+{
+	(void)state;
+	char *text = run("@late http1\n> xx\\r\\n\n< HTTP/1.1 413 Big\\r\\n\\r\\n\n"
+			 "> the.end.GET /2 HTTP/1.1\\r\\n\\r\\n\n"
+			 "< HTTP/1.1 200 Two\\r\\nContent-Length: 0\\r\\n\\r\\n\n"
+			 "> MKCOL /3 HTTP/1.1\\r\\n\\r\\n\n");
+	has_not(text, "the.end");
+	has(text, "method=MKCOL path=/3");
 	free(text);
 }
 
@@ -146,6 +160,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(h12_late_head_reply),
 		cmocka_unit_test(h12_reply_lost),
+		cmocka_unit_test(h12_body_end_before_a_request),
 		cmocka_unit_test(h12_body_behind_continue),
 		cmocka_unit_test(h12_false_resync),
 	};

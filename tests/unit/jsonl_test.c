@@ -289,6 +289,66 @@ static void missing_parts_are_flagged(void **state)
 	parts_free(p);
 }
 
+static void push_split(struct parts *p, uint32_t part, const char *rest, uint64_t rest_bytes,
+		       const char *start)
+{
+	struct record_stream_message m[3] = {
+		{DIR_RESPONSE, part + 1, bytes_str(rest), rest_bytes, rest_bytes > 0},
+		{DIR_REQUEST, part + 1, BYTES("q"), 1, false},
+		{DIR_RESPONSE, part + 1, bytes_str(start), 0, false}};
+	struct attribute a[2] = {{"unknown", part ? BYTES("a,b") : BYTES("a")},
+				 {part ? "late" : "early", BYTES("1")}};
+	struct record_call in = {.connection_id = BYTES("c"),
+				 .sequence = 7,
+				 .part = part,
+				 .last_part = part == 2,
+				 .attributes = a,
+				 .n_attributes = part == 1 ? 0 : 2,
+				 .stream = m,
+				 .n_stream = part == 2 ? 1 : 3};
+	Sidetap__V1__Call *c = make(&in);
+	assert_int_equal(parts_push(p, &c), 0);
+}
+
+struct split_seen {
+	char text[128];
+};
+
+static void on_split(void *ctx, const Sidetap__V1__Call *c)
+{
+	struct split_seen *s = ctx;
+	size_t n = 0;
+	for (size_t i = 0; i < c->n_stream; i++)
+		n += (size_t)snprintf(s->text + n, sizeof(s->text) - n, "%s%.*s:%d%s,",
+				      c->stream[i]->direction ? "<" : ">",
+				      (int)c->stream[i]->body.len, (char *)c->stream[i]->body.data,
+				      (int)c->stream[i]->body_bytes,
+				      c->stream[i]->compressed ? "c" : "");
+	assert_int_equal(c->n_attributes, 3);
+	assert_string_equal(c->attributes[0]->value, "a,b");
+	assert_string_equal(c->attributes[1]->key, "early");
+	assert_string_equal(c->attributes[2]->key, "late");
+}
+
+/* An attribute told again stands once. A stream message that left in pieces is one again; without the part that ends it, nothing else joins it. */
+static void split_messages_are_joined(void **state)
+{
+	(void)state;
+	struct split_seen s;
+	struct parts_cfg cfg = {1 << 20, 1000, 100, on_split, &s};
+	for (int missing = 0; missing < 2; missing++) {
+		struct parts *p = parts_new(&cfg);
+		push_split(p, 0, "one", 3, "tw");
+		if (!missing)
+			push_split(p, 1, "o", 3, "thr");
+		push_split(p, 2, "ee", 5, "");
+		parts_flush(p);
+		parts_free(p);
+		assert_string_equal(s.text, missing ? "<one:3c,>q:1,<tw:0,<ee:5c,"
+						    : "<one:3c,>q:1,<two:3c,>q:1,<three:5c,");
+	}
+}
+
 static void open_calls_are_bounded(void **state)
 {
 	(void)state;
@@ -381,6 +441,7 @@ int main(void)
 		cmocka_unit_test(bad_utf8_of_others_is_replaced),
 		cmocka_unit_test(parts_are_joined),
 		cmocka_unit_test(missing_parts_are_flagged),
+		cmocka_unit_test(split_messages_are_joined),
 		cmocka_unit_test(open_calls_are_bounded),
 		cmocka_unit_test(filters),
 		cmocka_unit_test(times_are_parsed),

@@ -161,6 +161,18 @@ static void the_other_way_round(void **state)
 	free(text);
 }
 
+/* Joined late, other protocols want more for ever: they must not hold up one that is sure. */
+static void late_yes_waits_for_none(void **state)
+{
+	const struct bytes beat = BYTES("\xda\xbb\xe2\0\0\0\0\0\0\0\0\1\0\0\0\1N"),
+			   answer = BYTES("\xda\xbb\x22\x14\0\0\0\0\0\0\0\1\0\0\0\1N");
+
+	(void)state;
+	assert_ptr_equal(prober_ask_late(beat, NONE).ops, &framer_dubbo2);
+	assert_ptr_equal(prober_ask_late(NONE, answer).ops, &framer_dubbo2);
+	assert_null(prober_ask_late(NONE, BYTES("\xda\xbb")).ops);
+}
+
 static void preamble_once(void **state)
 {
 	const struct bytes v1 = BYTES("PROXY UNKNOWN\r\n");
@@ -191,11 +203,17 @@ static void final_is_never_undecided(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(request_alone), cmocka_unit_test(h11_misdetection),
-		cmocka_unit_test(b18_preface),   cmocka_unit_test(h11_random_binary),
-		cmocka_unit_test(tls_at_once),   cmocka_unit_test(server_first_waits),
-		cmocka_unit_test(long_target),   cmocka_unit_test(the_other_way_round),
-		cmocka_unit_test(preamble_once), cmocka_unit_test(final_is_never_undecided),
+		cmocka_unit_test(request_alone),
+		cmocka_unit_test(h11_misdetection),
+		cmocka_unit_test(b18_preface),
+		cmocka_unit_test(h11_random_binary),
+		cmocka_unit_test(tls_at_once),
+		cmocka_unit_test(server_first_waits),
+		cmocka_unit_test(long_target),
+		cmocka_unit_test(the_other_way_round),
+		cmocka_unit_test(late_yes_waits_for_none),
+		cmocka_unit_test(preamble_once),
+		cmocka_unit_test(final_is_never_undecided),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,9 +98,13 @@ def may_be_unknown(record, key, seen):
     if key == "outcome":
         return seen == "UNKNOWN" and bool(flags & LATE or {"status_code", "outcome"} & unknown)
     if key == "call_type":
-        return seen == "stream" and bool(flags & LATE)
+        return (seen == "stream" and bool(flags & LATE)) or key in unknown
     if key in ("protocol", "transport"):
         return key in unknown
+    if key == "status_text" and not seen:
+        return "status_code" in unknown or bool(flags & PARTIAL)
+    if key in ("request.body_bytes", "response.body_bytes"):
+        return "protocol" in unknown or bool(flags & PARTIAL)
     if key.startswith(("request.headers.", "response.headers.", "request.trailers.",
                        "response.trailers.")):
         side, what, _ = key.split(".", 2)

@@ -115,8 +115,8 @@ class Run:
         pcap, err = self.case.path("golden.pcap"), self.case.path("tcpdump.err")
         ports = " or ".join("tcp port %d" % p for p in self.scenario.ports)
         with open(err, "wb") as f:
-            dump = subprocess.Popen(["tcpdump", "-i", "lo", "-s", "0", "-B", "65536", "-U", "-Z", "root",
-                                     "-w", pcap, ports], stderr=f)
+            dump = subprocess.Popen(["tcpdump", "-i", "lo", "-s", "0", "-B", "65536", "-U", "--immediate-mode",
+                                     "-Z", "root", "-w", pcap, ports], stderr=f)
         net.wait_until("tcpdump", lambda: b"listening on" in open(err, "rb").read())
         capture.settle(0.3)
         self.servers()

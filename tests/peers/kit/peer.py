@@ -42,12 +42,12 @@ def load(name):
         return sys.modules[key]
     spec = importlib.util.spec_from_file_location(key, os.path.join(TOP, name, "peer.py"))
     module = importlib.util.module_from_spec(spec)
-    sys.modules[key] = module
     spec.loader.exec_module(module)
     for attribute, default in (("QUICK", False), ("missing", lambda: None),
                                ("build", lambda cache: None)):
         if not hasattr(module, attribute):
             setattr(module, attribute, default)
+    sys.modules[key] = module  # whole: other threads find it there
     return module
 
 

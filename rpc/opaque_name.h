@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names for connections that nobody reads: RESP (redis), the MySQL handshake, Kafka, Tars, SOFA Bolt, MongoDB,
+ * PostgreSQL. Their signatures are weak, so both directions must agree: on ids, versions or turns. A wrong name is
+ * worse than none.
+ */
+#pragma once
+#include <stdbool.h>
+
+#include "base/bytes.h"
+
+/* First bytes of a direction that are looked at; nothing waits for more. */
+enum { OPAQUE_NAME_HEAD = 96 };
+
+/*
+ * What the first bytes of the two directions are, for sure: a static name, or NULL. The request is all that the client
+ * sent before the response (but where servers greet: that was read first all the same). *more: NULL may become a name
+ * when more is there; never when `final`.
+ */
+const char *opaque_name(struct bytes request, struct bytes response, bool final, bool *more);
