@@ -38,8 +38,8 @@ static int take_stragglers(struct taker *t, struct ring_pair *p)
 	return take(t, &p->overflow, end, UINT_MAX);
 }
 
-bool ring_pair_drain(struct ring_pair *p, unsigned budget, void (*give)(void *ctx, struct bytes rec),
-		     void *ctx)
+bool ring_pair_drain(struct ring_pair *p, unsigned budget,
+		     void (*give)(void *ctx, struct bytes rec), void *ctx)
 {
 	struct taker t = {give, ctx, budget};
 

@@ -5,7 +5,8 @@
 
 struct ring_pair {
 	struct ring hot, overflow;
-	uint32_t *spill; /* shared with the probe: it sets it when hot is full, we clear it when both are empty */
+	uint32_t *
+		spill; /* shared with the probe: it sets it when hot is full, we clear it when both are empty */
 };
 
 /*
@@ -14,8 +15,8 @@ struct ring_pair {
  * then holds but for one record per CPU, displaced by few others. `give` borrows the record until it returns.
  * True: there is more, or a record is being written; false: both were seen empty.
  */
-bool ring_pair_drain(struct ring_pair *p, unsigned budget, void (*give)(void *ctx, struct bytes rec),
-		     void *ctx);
+bool ring_pair_drain(struct ring_pair *p, unsigned budget,
+		     void (*give)(void *ctx, struct bytes rec), void *ctx);
 
 static inline bool ring_pair_empty(const struct ring_pair *p)
 {
