@@ -182,6 +182,8 @@ static void sink_opening(void *ctx)
 static int open_sink(struct pipeline *p, char *err, size_t err_n)
 {
 	struct sink_cfg cfg = {.instance = p->instance,
+			       .spool = p->s->spool,
+			       .spool_bytes = p->s->spool_bytes,
 			       .verbose = p->s->verbose,
 			       .bodies = p->s->bodies,
 			       .report = recorder_report,

@@ -475,7 +475,8 @@ size_t recorder_ledger(const struct recorder *r, struct ledger_stage *out, size_
 		.name = "records", .unit = "records", .in = r->made, .held = r->in_sink};
 	ledger_exit_add(&out[1], "delivered", r->delivered, false);
 	for (int i = 0; i < EXITS_MAX && r->exits[i].name; i++)
-		ledger_exit_add(&out[1], r->exits[i].name, r->exits[i].n, true);
+		ledger_exit_add(&out[1], r->exits[i].name, r->exits[i].n,
+				strcmp(r->exits[i].name, "spooled") != 0);
 	return 2;
 }
 

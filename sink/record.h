@@ -86,6 +86,10 @@ struct record {
 	} key, protocol, service, method;
 	struct record *next; /* for the queue of whoever owns it, and */
 	const char *exit; /* what became of it there */
+	/* Of a Kafka sink: */
+	uint64_t token; /* of the spool that it came from; 0: from the capture */
+	bool foreign; /* of an earlier process: nobody here waits for its fate */
+	bool maybe_there; /* an attempt may have reached the topic: the next one may be a duplicate */
 };
 
 enum { RECORD_MAX_BYTES = 16 << 20 }; /* of one encoded record, for writer and readers */

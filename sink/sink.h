@@ -20,6 +20,8 @@ typedef void sink_report_fn(void *ctx, enum record_kind kind, uint64_t number, b
 struct sink_cfg {
 	const char *spec; /* what follows the scheme: "HOST:PORT/TOPIC?..", "DIR", "" */
 	const char *instance; /* of this run: names files, client.id */
+	const char *spool; /* directory for what Kafka does not take now; NULL or "": none */
+	uint64_t spool_bytes;
 	unsigned verbose; /* print: 1 headers (-v), 2 bodies (-x) */
 	bool bodies;
 	sink_report_fn *report;

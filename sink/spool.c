@@ -53,8 +53,8 @@ void spool_tell(struct spool *s, const struct spool_item *it, const char *exit)
 		s->news = p;
 		s->cap_news = cap;
 	}
-	s->news[s->n_news++] = (struct spool_news) {it->number, it->bytes, exit, it->kind,
-						    it->last_part};
+	s->news[s->n_news++] =
+		(struct spool_news) {it->number, it->bytes, exit, it->kind, it->last_part};
 	if (s->n_news == 1)
 		ring(s);
 }
@@ -74,7 +74,8 @@ static void wait_for_work(struct spool *s)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	uint64_t ns = (uint64_t)t.tv_nsec + (s->unsynced.first ? s->cfg.sync_ns / 2 : IDLE_MS * 1000000ull);
+	uint64_t ns = (uint64_t)t.tv_nsec +
+		      (s->unsynced.first ? s->cfg.sync_ns / 2 : IDLE_MS * 1000000ull);
 	t.tv_sec += (time_t)(ns / 1000000000);
 	t.tv_nsec = (long)(ns % 1000000000);
 	s->busy = false;
@@ -223,8 +224,8 @@ int spool_put(struct spool *s, struct record **r)
 	pthread_mutex_lock(&s->lock);
 	if (s->queue.bytes + s->unsynced.bytes + (*r)->n > s->cfg.queue_bytes && s->queue.first)
 		e = s->error == -ENOSPC || s->error == -EDQUOT ? -ENOSPC
-		    : s->error                                ? -EIO
-							      : -EAGAIN;
+		    : s->error                                 ? -EIO
+							       : -EAGAIN;
 	if (e == 0) {
 		taken_push(&s->queue, *r);
 		s->stats.put++;
@@ -302,6 +303,34 @@ struct spool_stats spool_stats(const struct spool *cs)
 
 /* ---- close ---- */
 
+static bool is_idle(struct spool *s)
+{
+	pthread_mutex_lock(&s->lock);
+	bool idle = !s->queue.first && !s->unsynced.first;
+	pthread_mutex_unlock(&s->lock);
+	return idle;
+}
+
+void spool_tell_kept(struct spool *s, int timeout_ms)
+{
+	static const struct timespec ms = {0, 1000000};
+	while (timeout_ms-- > 0 && !is_idle(s))
+		nanosleep(&ms, NULL);
+	pthread_mutex_lock(&s->lock);
+	list_for_each (it, &s->segments) {
+		struct spool_segment *g = list_entry(it, struct spool_segment, in);
+		uint32_t n = g == s->active ? s->synced : g->n;
+		for (uint32_t i = 0; i < n && g->items; i++) {
+			if (g->items[i].released || g->items[i].told)
+				continue;
+			g->items[i].told = true;
+			spool_tell(s, &g->items[i], "spooled");
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	spool_service(s);
+}
+
 /* False: the disk holds the thread. */
 static bool stop_thread(struct spool *s, int timeout_ms)
 {
@@ -322,8 +351,8 @@ static void tell_rest(struct spool *s)
 	bool full = s->error == -ENOSPC || s->error == -EDQUOT;
 	taken_move(&s->unsynced, &s->queue);
 	for (struct record *r; (r = taken_pop(&s->unsynced));) {
-		struct spool_item it = {r->number, (uint32_t)r->n, (uint8_t)r->kind, r->last_part,
-					false};
+		struct spool_item it = {r->number,    (uint32_t)r->n, (uint8_t)r->kind,
+					r->last_part, false,          false};
 		s->stats.lost++;
 		spool_tell(s, &it, full ? "spool_no_space" : "spool_io_error");
 		record_free(r);

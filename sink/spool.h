@@ -29,8 +29,8 @@ struct spool_cfg {
 	 * "spool_evicted" (for the cap), "spool_no_space", "spool_io_error" or "spool_corrupt". Called from
 	 * spool_service() and spool_close().
 	 */
-	void (*stored)(void *ctx, enum record_kind kind, uint64_t number, bool last_part, uint64_t bytes,
-		       const char *exit);
+	void (*stored)(void *ctx, enum record_kind kind, uint64_t number, bool last_part,
+		       uint64_t bytes, const char *exit);
 	void *ctx;
 };
 
@@ -38,7 +38,8 @@ struct spool_cfg {
  * process left is found by the thread, and comes first. */
 struct spool *spool_open(const struct spool_cfg *cfg, char *err, size_t err_n);
 
-int spool_fd(const struct spool *s); /* readable: spool_service() has news, or spool_next() a record */
+int spool_fd(
+	const struct spool *s); /* readable: spool_service() has news, or spool_next() a record */
 void spool_service(struct spool *s);
 
 /* 0: taken, *r is NULL. -EAGAIN: too much waits for the disk; -ENOSPC, -EIO: the disk refused what came before, it is
@@ -75,6 +76,10 @@ struct spool_stats {
 	char last_error[160];
 };
 struct spool_stats spool_stats(const struct spool *s);
+
+/* Waits until all that was put is synced (at most timeout_ms), then tells each record of ours that is on disk and was
+ * not released, once: "spooled". The spool goes on. */
+void spool_tell_kept(struct spool *s, int timeout_ms);
 
 /* Writes and syncs what waits (at most timeout_ms), stops the thread, keeps the files. */
 void spool_close(struct spool *s, int timeout_ms);

@@ -22,9 +22,10 @@ static int check_owner(int fd, const char *path, char *err, size_t err_n)
 		return -errno;
 	if ((st.st_uid == geteuid() || st.st_uid == 0) && !(st.st_mode & (S_IWGRP | S_IWOTH)))
 		return 0;
-	snprintf(err, err_n,
-		 "spool %s: others may write there (owner %u, mode %03o): give it to this user, mode 700",
-		 path, st.st_uid, st.st_mode & 0777);
+	snprintf(
+		err, err_n,
+		"spool %s: others may write there (owner %u, mode %03o): give it to this user, mode 700",
+		path, st.st_uid, st.st_mode & 0777);
 	return -EPERM;
 }
 

@@ -41,9 +41,8 @@ static bool ahead_add(struct spool *s, const struct spool_segment *g, uint32_t i
 		free(a);
 		return false;
 	}
-	a->read = (struct spool_read) {.r = r,
-				       .token = g->id << SPOOL_INDEX_BITS | index,
-				       .foreign = !g->items};
+	a->read = (struct spool_read) {
+		.r = r, .token = g->id << SPOOL_INDEX_BITS | index, .foreign = !g->items};
 	memcpy(a->read.instance, f->instance, sizeof(a->read.instance));
 	list_add_tail(&s->ahead, &a->in);
 	s->ahead_bytes += r->n;

@@ -44,10 +44,10 @@ void spool_segment_header(uint8_t *out, uint64_t segment, const char *instance)
 	struct timespec t;
 	clock_gettime(CLOCK_REALTIME, &t);
 	struct file_header h = {.version = SPOOL_VERSION,
-			   .order = byte_order,
-			   .segment = segment,
-			   .created_unix_ns =
-				   (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec};
+				.order = byte_order,
+				.segment = segment,
+				.created_unix_ns =
+					(uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec};
 	memcpy(h.magic, header_magic, sizeof(h.magic));
 	memcpy(h.instance, instance, strnlen(instance, sizeof(h.instance)));
 	h.crc = crc32c(0, &h, offsetof(struct file_header, crc));
@@ -83,8 +83,8 @@ static size_t padding(size_t n)
 	return (8 - n % 8) % 8;
 }
 
-size_t spool_segment_entry(uint8_t out[SPOOL_ENTRY_BYTES], const struct record *r, const char *instance,
-			   size_t *pad)
+size_t spool_segment_entry(uint8_t out[SPOOL_ENTRY_BYTES], const struct record *r,
+			   const char *instance, size_t *pad)
 {
 	struct entry e = {.magic = entry_magic,
 			  .n = (uint32_t)r->n,

@@ -23,8 +23,8 @@ void spool_segment_header(uint8_t *out, uint64_t segment, const char *instance);
 int spool_segment_check(struct bytes file);
 
 /* The entry of a record, without the record's own bytes and zeros, which follow it: `pad` of them. */
-size_t spool_segment_entry(uint8_t out[SPOOL_ENTRY_BYTES], const struct record *r, const char *instance,
-			   size_t *pad);
+size_t spool_segment_entry(uint8_t out[SPOOL_ENTRY_BYTES], const struct record *r,
+			   const char *instance, size_t *pad);
 
 struct spool_segment_found {
 	struct bytes data; /* of the record, in the file's bytes */

@@ -15,6 +15,7 @@ struct spool_item {
 	uint32_t bytes;
 	uint8_t kind;
 	bool last_part, released;
+	bool told; /* that it stays on disk */
 };
 
 struct spool_segment {
@@ -58,7 +59,8 @@ struct spool {
 	struct spool_news *news;
 	size_t n_news, cap_news;
 	uint64_t deadline_ns; /* of stop */
-	bool stop, want, busy; /* want: the reader found nothing ready; busy: the thread is at the disk */
+	bool stop, want,
+		busy; /* want: the reader found nothing ready; busy: the thread is at the disk */
 	struct spool_stats stats;
 	int error; /* of the last write: -errno */
 	uint64_t retry_ns; /* not before, after an error */

@@ -195,9 +195,8 @@ void spool_seal(struct spool *s)
 
 bool spool_sync_due(struct spool *s, uint64_t now_ns, bool now)
 {
-	if (!s->unsynced.first ||
-	    (!now && s->unsynced.bytes < s->cfg.sync_bytes &&
-	     now_ns - s->unsynced_since_ns < s->cfg.sync_ns))
+	if (!s->unsynced.first || (!now && s->unsynced.bytes < s->cfg.sync_bytes &&
+				   now_ns - s->unsynced_since_ns < s->cfg.sync_ns))
 		return false;
 	if (!sync_now(s))
 		spool_seal(s); /* never again to that file */
@@ -208,7 +207,7 @@ bool spool_sync_due(struct spool *s, uint64_t now_ns, bool now)
 static void evict(struct spool *s, struct spool_segment *g)
 {
 	for (uint32_t i = 0; i < g->n && g->items; i++)
-		if (!g->items[i].released)
+		if (!g->items[i].released && !g->items[i].told)
 			spool_tell(s, &g->items[i], "spool_evicted");
 	uint32_t left = g->n - g->released;
 	s->stats.evicted += left;

@@ -34,8 +34,8 @@ struct rig {
 	unsigned told;
 };
 
-static void on_stored(void *ctx, enum record_kind kind, uint64_t number, bool last_part, uint64_t bytes,
-		      const char *exit)
+static void on_stored(void *ctx, enum record_kind kind, uint64_t number, bool last_part,
+		      uint64_t bytes, const char *exit)
 {
 	struct rig *g = ctx;
 	(void)kind;
@@ -256,7 +256,8 @@ static void another_process_finds_what_was_not_released(void **state)
 	assert_true(r.foreign);
 	assert_string_equal(r.instance, "first");
 	last = r.r->number;
-	assert_true(last >= 1 && last <= 21); /* what was released may come again, what was not does come */
+	assert_true(last >= 1 &&
+		    last <= 21); /* what was released may come again, what was not does come */
 	spool_release(g.s, r.token);
 	record_free(r.r);
 	read_all(&g, true, &last);
