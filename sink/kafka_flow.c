@@ -97,10 +97,52 @@ void kafka_returned(struct kafka *k, struct record *r, rd_kafka_resp_err_t err, 
 		spool_or_lose(k, r);
 	else
 		kafka_report(k, r, r->maybe_there ? "possibly_persisted" : kafka_exit_name(err));
-	bool purged = err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
-		      err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+	bool purged =
+		err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
 	if (!k->returning && !k->renewing && !purged && err != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
 		k->trouble = err;
+}
+
+/* From the spool first: it is older than what the capture gave. */
+static bool is_older(const struct record *a, const struct record *b)
+{
+	if (a->token || b->token)
+		return a->token && (!b->token || a->token < b->token);
+	return a->number < b->number;
+}
+
+static struct record *merge(struct record *a, struct record *b)
+{
+	struct record *out = NULL, **tail = &out;
+	while (a && b) {
+		struct record **from = is_older(b, a) ? &b : &a;
+		*tail = *from;
+		*from = (*from)->next;
+		tail = &(*tail)->next;
+	}
+	*tail = a ? a : b;
+	return out;
+}
+
+static struct record *sorted(struct record *list, uint64_t n)
+{
+	if (n < 2)
+		return list;
+	struct record *at = list;
+	for (uint64_t i = 1; i < n / 2; i++)
+		at = at->next;
+	struct record *rest = at->next;
+	at->next = NULL;
+	return merge(sorted(list, n / 2), sorted(rest, n - n / 2));
+}
+
+/* A purge gives back what was queued before what was in flight. */
+static void retry_sort(struct taken *t)
+{
+	t->first = sorted(t->first, t->records);
+	t->tail = &t->first;
+	while (*t->tail)
+		t->tail = &(*t->tail)->next;
 }
 
 /* K11: the handle takes nothing any more. What it held goes to a new one, in its order. */
@@ -118,6 +160,7 @@ static void renew(struct kafka *k)
 	if (rd_kafka_outq_len(k->rk) > 0) /* goes on at the next tick */
 		return;
 	kafka_handle_close(k);
+	retry_sort(&k->retry);
 	k->renewing = kafka_handle_open(k, err, sizeof(err)) < 0;
 	k->window = WINDOW_MAX;
 }
@@ -263,8 +306,10 @@ void kafka_tick(struct kafka *k)
 	}
 	look_at_cluster(k, now);
 	pump_suspects(k);
-	bool stalled = k->held_records && now - k->progress_ns > STALL_NS_SECONDS * SECOND;
-	if (k->spool && k->direct && k->held_records && k->client.all_down)
+	/* a refused batch costs its producer seconds: only those that are alone wait for them */
+	uint64_t held = k->held_records - k->solo_held;
+	bool stalled = held && now - k->progress_ns > STALL_NS_SECONDS * SECOND;
+	if (k->spool && k->direct && held && k->client.all_down)
 		outage(k, "no broker is reachable");
 	else if (k->spool && stalled && (k->direct || k->outstanding))
 		outage(k, "no answer for 5 s");
@@ -279,7 +324,8 @@ void kafka_poll(struct kafka *k)
 		;
 	while (k->solo && rd_kafka_poll(k->solo, 0) > 0 && kafka_now() < end)
 		;
-	if (kafka_now() >= end) /* there may be more, and the event tells only when there was none */
+	if (kafka_now() >=
+	    end) /* there may be more, and the event tells only when there was none */
 		eventfd_write(k->event, 1);
 	rd_kafka_resp_err_t trouble = k->trouble;
 	k->trouble = 0;

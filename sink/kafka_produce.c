@@ -91,6 +91,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
 	bool maybe = rd_kafka_message_status(m) == RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED;
 	k->held_records--;
 	k->held_bytes -= r->n;
+	k->solo_held -= rk == k->solo;
 	if (m->err) {
 		kafka_returned(k, r, m->err, maybe, rk == k->solo);
 		return;
@@ -223,10 +224,11 @@ rd_kafka_resp_err_t kafka_produce(struct kafka *k, struct record *r, bool solo)
 		rd_kafka_headers_destroy(headers);
 		return err;
 	}
-	if (!k->held_records)
+	if (k->held_records == k->solo_held)
 		k->progress_ns = kafka_now();
 	k->duplicates_possible += r->maybe_there;
 	k->held_records++;
 	k->held_bytes += r->n;
+	k->solo_held += solo;
 	return 0;
 }

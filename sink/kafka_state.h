@@ -27,15 +27,18 @@ struct kafka {
 	rd_kafka_t *rk;
 	rd_kafka_topic_t *topic[2]; /* by enum record_kind */
 	char batch_size[16]; /* within what the topic takes */
-	int event, timer, epoll; /* epoll over event, timer and the spool's: what the loop waits for */
+	int event, timer,
+		epoll; /* epoll over event, timer and the spool's: what the loop waits for */
 
 	struct spool *spool; /* NULL: none */
 	bool direct;
 	bool renewing; /* the handle is fatal: what it gives back goes to the next one */
 	bool returning; /* a purge is giving back what was queued */
-	rd_kafka_resp_err_t trouble; /* a report that speaks of an outage; looked at after the reports */
+	rd_kafka_resp_err_t
+		trouble; /* a report that speaks of an outage; looked at after the reports */
 	struct taken retry; /* before anything from the spool */
-	uint64_t window, outstanding; /* bytes from the spool or retry that may be, and are, with librdkafka */
+	uint64_t window,
+		outstanding; /* bytes from the spool or retry that may be, and are, with librdkafka */
 	uint64_t progress_ns; /* of the last acknowledgement, or since anything is held */
 	uint64_t pause_ns; /* nothing from the spool before */
 
@@ -43,6 +46,7 @@ struct kafka {
 	rd_kafka_t *solo;
 	rd_kafka_topic_t *solo_topic[2];
 	struct taken suspects;
+	uint64_t solo_held;
 
 	char cluster[64]; /* id of the cluster that was there first (K10) */
 	bool wrong_cluster;
@@ -66,7 +70,8 @@ const char *kafka_exit_name(rd_kafka_resp_err_t err);
 void kafka_report(struct kafka *k, struct record *r, const char *exit); /* and frees it */
 
 /* kafka_flow.c */
-void kafka_returned(struct kafka *k, struct record *r, rd_kafka_resp_err_t err, bool maybe_there, bool solo);
+void kafka_returned(struct kafka *k, struct record *r, rd_kafka_resp_err_t err, bool maybe_there,
+		    bool solo);
 void kafka_acked(struct kafka *k, const struct record *r);
 int kafka_route(struct kafka *k, struct record **r, const char **exit);
 void kafka_tick(struct kafka *k);
