@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "capture/remains.h"
 
 /* Ranges of lost record numbers are merged; beyond this many the nearest two become one, which then names
  * delivered records between them too. */
@@ -160,6 +161,16 @@ static void note_lost(struct recorder *r, uint64_t number, const char *exit)
 	lost_add(r, number, exit);
 }
 
+void recorder_stored(void *ctx, uint64_t number)
+{
+	remains_stored(((struct recorder *)ctx)->cfg.remains, number);
+}
+
+void recorder_set_remains(struct recorder *r, struct remains *m)
+{
+	r->cfg.remains = m;
+}
+
 void recorder_report(void *ctx, enum record_kind kind, uint64_t number, bool last_part,
 		     const char *exit)
 {
@@ -167,6 +178,7 @@ void recorder_report(void *ctx, enum record_kind kind, uint64_t number, bool las
 	if (kind == RECORD_LEDGER)
 		return;
 	r->in_sink--;
+	remains_settled(r->cfg.remains, number, exit);
 	if (exit) {
 		note_lost(r, number, exit);
 	} else {
@@ -353,6 +365,7 @@ static void submit(struct recorder *r, struct record *rec)
 		return;
 	record_free(rec);
 	r->in_sink--;
+	remains_settled(r->cfg.remains, number, err == -EAGAIN ? "queue_full" : exit);
 	note_lost(r, number, err == -EAGAIN ? "queue_full" : exit);
 }
 
@@ -429,6 +442,7 @@ static struct record *part_encode(struct recorder *r, struct call *c, bool last)
 	c->sequence = out.sequence;
 	c->n_attributes_sent = c->n_attributes;
 	r->made++;
+	remains_made(r->cfg.remains, r->made);
 	r->bytes += rec->n;
 	uint64_t start = c->msg[0].started ? c->msg[0].start_ns : c->msg[1].start_ns;
 	rec->unix_ns = unix_ns(r, start);

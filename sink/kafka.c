@@ -124,8 +124,11 @@ static void on_stored(void *ctx, enum record_kind kind, uint64_t number, bool la
 {
 	struct kafka *k = ctx;
 	(void)bytes;
-	if (!exit)
+	if (!exit) {
+		if (k->cfg.stored && kind == RECORD_CALL)
+			k->cfg.stored(k->cfg.report_ctx, number);
 		return;
+	}
 	k->failed += strcmp(exit, "spooled") != 0;
 	if (k->cfg.report)
 		k->cfg.report(k->cfg.report_ctx, kind, number, last_part, exit);

@@ -128,6 +128,7 @@ struct record_ledger {
 	uint64_t start_unix_ns, end_unix_ns; /* of this interval; the counters are since start */
 	bool final, exact; /* exact: false with libpcap */
 	bool unprovable; /* sink_ops.ledger_provable() says false */
+	bool killed; /* made by the next process (capture/remains.h) */
 	const struct ledger_stage *stages;
 	size_t n_stages;
 	uint64_t last_record_number;

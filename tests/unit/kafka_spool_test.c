@@ -179,7 +179,8 @@ static uint64_t read_topic(uint64_t *twice)
 	while (in->next(source, &data, &kind, err, sizeof(err)) == 1) {
 		Sidetap__V1__Call *c = record_decode(data);
 		assert_non_null(c);
-		uint64_t number = c->record_number, *before = &last[c->id[0] == 'b'][number % CONNECTIONS];
+		uint64_t number = c->record_number,
+			 *before = &last[c->id[0] == 'b'][number % CONNECTIONS];
 		sidetap__v1__call__free_unpacked(c, NULL);
 		assert_true(number > 0 && number < NUMBERS);
 		if (g.seen[number]++) {
@@ -323,8 +324,7 @@ static void k8_a_refused_record_is_found_alone(void **state)
 {
 	(void)state;
 	open_with(true, 16 << 20);
-	rd_kafka_mock_push_request_errors(g.mock, PRODUCE, 2,
-					  RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+	rd_kafka_mock_push_request_errors(g.mock, PRODUCE, 2, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
 					  RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
 	for (int i = 0; i < 20; i++) { /* of one connection, so of one batch */
 		g.next = (uint64_t)i * CONNECTIONS + CONNECTIONS;
