@@ -492,10 +492,10 @@ static void close_remains(struct pipeline *p, bool told)
 {
 	remains_close(p->remains, told);
 	p->remains = NULL;
-	recorder_set_remains(p->recorder, NULL);
-	if (told)
-		remains_forget(p->dead);
-	p->dead = told ? NULL : p->dead;
+	if (p->recorder)
+		recorder_set_remains(p->recorder, NULL);
+	remains_forget(p->dead, told);
+	p->dead = NULL;
 }
 
 int pipeline_run(struct pipeline *p)
@@ -554,6 +554,7 @@ void pipeline_free(struct pipeline *p)
 		p->attach = NULL;
 		p->ops->close(a);
 	}
+	close_remains(p, true); /* it never ran, else this was done */
 	if (p->sink)
 		p->sink_ops->close(p->sink);
 	flow_table_free(p->flows);

@@ -65,7 +65,8 @@ struct remains *remains_open(const char *dir, const char *instance, char *err, s
 	if (fd >= 0)
 		close(fd);
 	if (e) {
-		snprintf(err, err_n, "%.200s: %s: a kill would cost the ledger", m->path, strerror(e));
+		snprintf(err, err_n, "%.200s: %s: a kill would cost the ledger", m->path,
+			 strerror(e));
 		if (fd >= 0)
 			unlink(m->path);
 		free(m);
@@ -204,7 +205,8 @@ static size_t ranges_merge(const Sidetap__V1__Ledger *old, const struct ranges *
 	size_t n = 0, i = 0, j = 0;
 	size_t n_old = old ? old->n_lost : 0;
 	while (n < max && (i < n_old || j < now->n)) {
-		bool take_old = i < n_old && (j == now->n || old->lost[i]->first <= now->r[j].first);
+		bool take_old =
+			i < n_old && (j == now->n || old->lost[i]->first <= now->r[j].first);
 		if (take_old) {
 			out[n++] = (struct record_range) {old->lost[i]->first, old->lost[i]->last,
 							  old->lost[i]->exit};
@@ -324,11 +326,11 @@ int remains_next(const char *dir, struct remains_found **cookie, struct record *
 	return 0;
 }
 
-void remains_forget(struct remains_found *f)
+void remains_forget(struct remains_found *f, bool told)
 {
 	if (!f)
 		return;
-	for (size_t i = 0; f->dir && i < f->n; i++)
+	for (size_t i = 0; told && f->dir && i < f->n; i++)
 		unlinkat(dirfd(f->dir), f->paths[i], 0);
 	if (f->dir)
 		closedir(f->dir);

@@ -33,4 +33,5 @@ void remains_close(struct remains *m, bool told);
  */
 struct remains_found;
 int remains_next(const char *dir, struct remains_found **cookie, struct record **out);
-void remains_forget(struct remains_found *cookie); /* deletes the files whose ledgers were given out; frees */
+/* told: deletes the files whose ledgers were given out. Frees in any case. */
+void remains_forget(struct remains_found *cookie, bool told);
