@@ -150,7 +150,8 @@ static void piece_take(struct drive *d, const struct piece *p, const struct fram
 		drive_print_head(&(*at)->text, p, ops->name);
 		d->result->heads++;
 	}
-	if (!*at && p->what == (PIECE_ABORT | PIECE_BOTH)) { /* before a reply, behind the request */
+	if (!*at &&
+	    p->what == (PIECE_ABORT | PIECE_BOTH)) { /* before a reply, behind the request */
 		drive_printf(&s->text, "%c reset corr=%llu\n", side, (unsigned long long)p->corr);
 		return;
 	}

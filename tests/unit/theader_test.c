@@ -200,8 +200,7 @@ static void zlib(void **state)
 	c = wire_next();
 	assert_string_equal(c->method, "");
 	assert_int_equal(c->outcome, OUTCOME_UNKNOWN);
-	assert_string_equal(records_attribute(c, "unknown"),
-			    "service,method,status_code,outcome");
+	assert_string_equal(records_attribute(c, "unknown"), "service,method,status_code,outcome");
 	assert_string_equal(records_flags(c), "compressed");
 	wire_close(FLOW_FIN);
 	buf_fini(&m);
@@ -322,8 +321,8 @@ static struct step one(enum dir dir, struct bytes in)
 /* r1, r8: lengths that lie cost the connection, no memory */
 static void r1_r8_lengths(void **state)
 {
-	static const uint32_t lengths[] = {0xffffffff, 0x40000000, 0x3fffffff, (64 << 20) + 1, 0,
-					   9,          13};
+	static const uint32_t lengths[] = {0xffffffff, 0x40000000, 0x3fffffff, (64 << 20) + 1,
+					   0,          9,          13};
 	struct buf b = {0}, m = {0};
 
 	(void)state;
@@ -337,9 +336,8 @@ static void r1_r8_lengths(void **state)
 			fail_msg("length %x", lengths[i]);
 		assert_int_equal(s.p.flags, FLAG_PROTOCOL_ERROR);
 	}
-	assert_string_equal(
-		(put_at(&b, 0, 64 << 20 | 1, 4), one(DIR_REQUEST, buf_bytes(&b))).p.cap,
-		"theader_frame");
+	assert_string_equal((put_at(&b, 0, 64 << 20 | 1, 4), one(DIR_REQUEST, buf_bytes(&b))).p.cap,
+			    "theader_frame");
 	put_at(&b, 0, 64 << 20, 4);
 	assert_int_equal(one(DIR_REQUEST, buf_bytes(&b)).need, 18 + 4096);
 	put_at(&b, 12, 0, 2); /* no header at all */
@@ -468,12 +466,13 @@ static void make_with(unsigned i, uint32_t seq, size_t size, struct lossy_call *
 	snprintf(c->method, sizeof(c->method), "method%u", i % 7);
 	snprintf(name, sizeof(name), "%s%s%s", c->service, i % 3 ? ":" : "", c->method);
 	c->status = kind == 5 ? 6 : 0;
-	c->outcome = kind == 5 ? OUTCOME_SERVER_ERROR
+	c->outcome = kind == 5   ? OUTCOME_SERVER_ERROR
 		     : kind == 4 ? OUTCOME_DECLARED_EXCEPTION
 				 : OUTCOME_OK;
 	for (int d = 0; d < 2; d++) {
 		text.n = m.n = 0;
-		if (d && kind == 5) /* its type first: a long text may end behind what is looked at */
+		if (d &&
+		    kind == 5) /* its type first: a long text may end behind what is looked at */
 			put(&text, BYTES("\x08\0\2\0\0\0\6"));
 		put_be(&text, 0x0b, 1);
 		put_be(&text, d && kind < 4 ? 0 : 1, 2);
@@ -481,8 +480,8 @@ static void make_with(unsigned i, uint32_t seq, size_t size, struct lossy_call *
 		put_text(&text, lossy_token(i));
 		put_fill(&text, 't', size);
 		put_be(&text, 0, 1);
-		put_message(&m, d ? kind == 5 ? EXCEPTION : RESULT : CALL, d ? c->method : name, seq,
-			    buf_bytes(&text));
+		put_message(&m, d ? kind == 5 ? EXCEPTION : RESULT : CALL, d ? c->method : name,
+			    seq, buf_bytes(&text));
 		put_frame(&c->wire[d], seq, BYTES("\0\0\1\1\1k\1v"), buf_bytes(&m));
 		c->body_off[d] = 14 + 8;
 	}

@@ -23,7 +23,8 @@ static struct bytes meta(uint32_t id)
 
 static struct bytes opening(uint32_t id)
 {
-	return stream_frame(TTHEADER_HEADER, id, "Talk", BYTES(""), STRINGS({"isn", "Chat"}, {"k", "v"}));
+	return stream_frame(TTHEADER_HEADER, id, "Talk", BYTES(""),
+			    STRINGS({"isn", "Chat"}, {"k", "v"}));
 }
 
 static struct bytes answering(uint32_t id)
@@ -68,8 +69,8 @@ static void one_stream(void **state)
 	client(trailer(1));
 	server(data(1, "due"));
 	server(trailer(1));
-	tells(OPENED("7") "  message ends at 3\n  message ends at 3\n  t t: 1\n  body 3 one\n  end\n"
-	      ANSWERED("7") "  message ends at 3\n  message ends at 6\n  t t: 1\n  body 6 unodue\n  end\n");
+	tells(OPENED("7") "  message ends at 3\n  message ends at 3\n  t t: 1\n  body 3 one\n  end\n" ANSWERED(
+		"7") "  message ends at 3\n  message ends at 6\n  t t: 1\n  body 6 unodue\n  end\n");
 }
 
 /* Streams and unary calls share a connection; a sequence id may be that of a stream. */
@@ -108,8 +109,8 @@ static void behind_a_rst(void **state)
 	server(rst(2));
 	client(join(opening(1), trailer(1)));
 	server(join(answering(1), trailer(1)));
-	tells(OPENED("7") "  abort\n" OPENED("8") "  abort\n" OPENED("7") "  t t: 1\n  end\n" ANSWERED("8")
-	      "  abort\n" ANSWERED("7") "  t t: 1\n  end\n");
+	tells(OPENED("7") "  abort\n" OPENED("8") "  abort\n" OPENED(
+		"7") "  t t: 1\n  end\n" ANSWERED("8") "  abort\n" ANSWERED("7") "  t t: 1\n  end\n");
 	begin();
 	client(join(opening(1), trailer(1)));
 	client(rst(1)); /* both directions stand between messages */
@@ -123,8 +124,9 @@ static void trailer_without_header(void **state)
 	client(join(opening(1), trailer(1)));
 	server(stream_frame(TTHEADER_TRAILER, 1, "Talk", BYTES(""),
 			    STRINGS({"biz-status", "5"}, {"biz-message", "m"})));
-	tells_part("\n< ttheader transport=unframed+streaming+binary corr=4294967297 method=Talk status=5 "
-		   "text=m declared\n  h biz-status: 5\n  h biz-message: m\n  end\n");
+	tells_part(
+		"\n< ttheader transport=unframed+streaming+binary corr=4294967297 method=Talk status=5 "
+		"text=m declared\n  h biz-status: 5\n  h biz-message: m\n  end\n");
 }
 
 static void unknown_streams(void **state)
@@ -157,12 +159,15 @@ static void id_reused(void **state)
 	begin();
 	client(join(opening(1), data(1, "a")));
 	client(join(opening(1), trailer(1)));
-	tells(OPENED("7") "  message ends at 1\n  body 1 a\n  abort\n" OPENED("7") "  t t: 1\n  end\n");
+	tells(OPENED("7") "  message ends at 1\n  body 1 a\n  abort\n" OPENED(
+		"7") "  t t: 1\n  end\n");
 }
 
 static void protobuf_streams(void **state)
 {
-	struct make m = {.flags = TTHEADER_STREAMING, .seq = 1, .protocol = 0x11,
+	struct make m = {.flags = TTHEADER_STREAMING,
+			 .seq = 1,
+			 .protocol = 0x11,
 			 .ints = {{27, "2"}, {9, "M"}}};
 
 	(void)state;
@@ -268,7 +273,8 @@ static void gap_inside_a_message(void **state)
 	client(join(opening(1), bytes_head(b, b.n - 6)));
 	drive_add_gap(&say_script, DIR_REQUEST, 6);
 	client(join(data(1, "next"), trailer(1)));
-	tells_part("  message ends at 4\n  message ends at 8\n  t t: 1\n  body 8 missing 6 0123next\n  end\n");
+	tells_part(
+		"  message ends at 4\n  message ends at 8\n  t t: 1\n  body 8 missing 6 0123next\n  end\n");
 }
 
 /* Replies out of step: a stream that had begun to answer is over, one that had not may still begin. */

@@ -47,7 +47,8 @@ static void payload_forms(void **state)
 		snprintf(want, sizeof(want), "> %s transport=%s corr=7 method=Echo\n  body %zu ",
 			 forms[i].protocol, forms[i].transport, q.n);
 		tells_part(want);
-		snprintf(want, sizeof(want), "\n  end\n< %s transport=%s corr=7 method=Echo ok\n  body %zu ",
+		snprintf(want, sizeof(want),
+			 "\n  end\n< %s transport=%s corr=7 method=Echo ok\n  body %zu ",
 			 forms[i].protocol, forms[i].transport, r.n);
 		tells_part(want);
 	}
@@ -70,13 +71,33 @@ static void body_is_the_message(void **state)
 
 static void keys_have_names(void **state)
 {
-	static const char *const names[] = {
-		"mesh_version", "transport_type", "log_id", "from_service", "from_cluster",
-		"from_idc", "to_service", "to_cluster", "to_idc", "to_method", "env",
-		"dest_address", "rpc_timeout_ms", "read_timeout_ms", "ring_hash_key", "ddp_tag",
-		"with_mesh_header", "connect_timeout_ms", "span_context", "short_connection",
-		"from_method", "stress_tag", "msg_type", "http_content_type", "raw_ring_hash_key",
-		"lb_type", "cluster_shard_id"};
+	static const char *const names[] = {"mesh_version",
+					    "transport_type",
+					    "log_id",
+					    "from_service",
+					    "from_cluster",
+					    "from_idc",
+					    "to_service",
+					    "to_cluster",
+					    "to_idc",
+					    "to_method",
+					    "env",
+					    "dest_address",
+					    "rpc_timeout_ms",
+					    "read_timeout_ms",
+					    "ring_hash_key",
+					    "ddp_tag",
+					    "with_mesh_header",
+					    "connect_timeout_ms",
+					    "span_context",
+					    "short_connection",
+					    "from_method",
+					    "stress_tag",
+					    "msg_type",
+					    "http_content_type",
+					    "raw_ring_hash_key",
+					    "lb_type",
+					    "cluster_shard_id"};
 	struct make m = {.seq = 1, .payload = binary(1, "E", 1, VOID_RESULT)};
 	static char values[N(names)][8];
 
@@ -277,7 +298,8 @@ static void always_zero(void **state)
 	client(FRAME(.seq = 0, .payload = binary(1, "A", 0, VOID_RESULT)));
 	server(FRAME(.seq = 0, .strings = {{"crrst", "1"}},
 		     .payload = binary(3, "A", 0, exception("no", 1, false))));
-	server(FRAME(.seq = 0, .strings = {{"crrst", "1"}}, .payload = binary(2, "x", 0, VOID_RESULT)));
+	server(FRAME(.seq = 0, .strings = {{"crrst", "1"}},
+		     .payload = binary(2, "x", 0, VOID_RESULT)));
 	char *text = told();
 	has(text, "> ttheader transport=unframed+binary method=A\n");
 	has(text, "< ttheader transport=unframed+binary method=A status=1 text=no server_error\n");
@@ -400,10 +422,12 @@ static void header_limit(void **state)
 	memset(big, 'b', sizeof(big) - 1);
 	begin();
 	say_script.limits.header_bytes = 1024;
-	client(frame_of(&m, join(BYTES("\x10\0\1\0\x09\0\1M"), make_blocks(&(struct make) {
-							 .strings = {{"a", "1"}, {"big", big}}}))));
+	client(frame_of(&m,
+			join(BYTES("\x10\0\1\0\x09\0\1M"),
+			     make_blocks(&(struct make) {.strings = {{"a", "1"}, {"big", big}}}))));
 	client(FRAME(.seq = 6, .payload = binary(1, "E", 6, VOID_RESULT)));
-	m = (struct make) {.seq = 5, .payload = framed(binary(3, "E", 5, exception("x", 6, false)))};
+	m = (struct make) {.seq = 5,
+			   .payload = framed(binary(3, "E", 5, exception("x", 6, false)))};
 	server(frame_of(&m, make_blocks(&(struct make) {.strings = {{"a", "1"}, {"big", big}}})));
 	server(FRAME(.seq = 6, .payload = binary(2, "E", 6, VOID_RESULT)));
 	char *text = told();
@@ -435,7 +459,8 @@ static void header_count(void **state)
 
 static void gap_in_step(void **state)
 {
-	struct bytes q = FRAME(.seq = 1, .payload = binary(1, "E", 1, string_field(1, "0123456789")));
+	struct bytes q =
+		FRAME(.seq = 1, .payload = binary(1, "E", 1, string_field(1, "0123456789")));
 
 	(void)state;
 	for (size_t lost = 1; lost <= 8; lost += 7) {
@@ -466,7 +491,8 @@ static void gap_in_step(void **state)
 
 static void cut_by_close(void **state)
 {
-	struct bytes q = FRAME(.seq = 1, .payload = binary(1, "E", 1, string_field(1, "0123456789")));
+	struct bytes q =
+		FRAME(.seq = 1, .payload = binary(1, "E", 1, string_field(1, "0123456789")));
 
 	(void)state;
 	begin();
@@ -482,7 +508,8 @@ static void probes(void **state)
 {
 	struct bytes q = FRAME(.seq = 1, .ints = {{9, "M"}, {22, "1"}},
 			       .payload = binary(1, "M", 1, VOID_RESULT));
-	struct bytes r = FRAME(.seq = 1, .ints = {{22, "2"}}, .payload = binary(2, "M", 1, VOID_RESULT));
+	struct bytes r =
+		FRAME(.seq = 1, .ints = {{22, "2"}}, .payload = binary(2, "M", 1, VOID_RESULT));
 	struct bytes none = {NULL, 0};
 
 	(void)state;
@@ -520,9 +547,9 @@ static void probe_random(void **state)
 		b[0] = b[1] = b[2] = 0;
 		b[4] = 0x10;
 		b[5] = 0;
-		assert_int_not_equal(framer_ttheader.probe_late(bytes_of(b, sizeof(b)),
-								bytes_of(NULL, 0)),
-				     PROBE_YES);
+		assert_int_not_equal(
+			framer_ttheader.probe_late(bytes_of(b, sizeof(b)), bytes_of(NULL, 0)),
+			PROBE_YES);
 	}
 }
 
