@@ -262,6 +262,14 @@ static uint64_t stream_corr(uint32_t id)
 	return STREAM_CORR | id;
 }
 
+/* Both directions of it are over; the other one may be in the middle of a message of it. */
+static void stream_reset(struct ttheader *c, struct ttheader_stream *st)
+{
+	for (int i = 0; i < 2; i++)
+		ttheader_side_drop(&c->side[i], stream_corr(st->id));
+	ttheader_streams_reset(&c->streams, st);
+}
+
 /* Leaves to make room (cap), or because its id begins another one. */
 static int64_t stream_evict(struct ttheader *c, struct ttheader_stream *st, const char *cap,
 			    struct piece *out)
@@ -271,7 +279,7 @@ static int64_t stream_evict(struct ttheader *c, struct ttheader_stream *st, cons
 			       .corr = stream_corr(st->id),
 			       .flags = cap ? FLAG_EVICTED : FLAG_PROTOCOL_ERROR,
 			       .cap = cap};
-	ttheader_streams_reset(&c->streams, st);
+	stream_reset(c, st);
 	return 0;
 }
 
@@ -433,7 +441,7 @@ static int64_t stream_rst(struct ttheader *c, enum dir dir, struct ttheader_stre
 	}
 	out->what = PIECE_ABORT | PIECE_BOTH;
 	out->corr = stream_corr(h->seq);
-	ttheader_streams_reset(&c->streams, st);
+	stream_reset(c, st);
 	return rest_is_control(c, dir, h, used);
 }
 

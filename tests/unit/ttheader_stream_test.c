@@ -121,6 +121,29 @@ static void behind_a_rst(void **state)
 	tells_part("  end\n" RESET(">", "7", "client"));
 }
 
+/* A Rst while the other side is in the middle of a message: its rest is read over. */
+static void rst_inside_a_message(void **state)
+{
+	struct bytes b = data(1, "0123456789");
+
+	(void)state;
+	for (int lost = 0; lost < 2; lost++) {
+		begin();
+		client(opening(1));
+		server(join(answering(1), bytes_head(b, b.n - 4)));
+		client(rst(1));
+		if (lost)
+			drive_add_gap(&say_script, DIR_RESPONSE, 4);
+		else
+			server(bytes_from(b, b.n - 4));
+		client(opening(2));
+		server(answering(2));
+		tells(OPENED("7") "  abort\n" RESET(">", "7", "client")
+			      OPENED("8") "  open\n" ANSWERED(
+				      "7") "  body 6 012345\n  abort\n" ANSWERED("8") "  open\n");
+	}
+}
+
 static void trailer_without_header(void **state)
 {
 	(void)state;
@@ -331,6 +354,7 @@ int main(void)
 		cmocka_unit_test(one_stream),
 		cmocka_unit_test(interleaved),
 		cmocka_unit_test(behind_a_rst),
+		cmocka_unit_test(rst_inside_a_message),
 		cmocka_unit_test(trailer_without_header),
 		cmocka_unit_test(unknown_streams),
 		cmocka_unit_test(frame_without_type),

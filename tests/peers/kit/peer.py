@@ -32,7 +32,8 @@ class Scenario:
 
 
 def names():
-    return sorted(d for d in os.listdir(TOP) if os.path.exists(os.path.join(TOP, d, "peer.py")))
+    return sorted(d for d in os.listdir(TOP)
+                  if d != "kit" and os.path.exists(os.path.join(TOP, d, "peer.py")))
 
 
 def load(name):
