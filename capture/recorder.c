@@ -345,9 +345,9 @@ static bool more_messages(const struct call *c, enum dir dir, bool last)
 	const struct call_message *m = &c->msg[dir];
 	if (!m->done && !last && !c->ending)
 		return true;
-	/* of one that ended: its holes may have held some when it has none, or bytes behind its last one */
+	/* of one that ended: its holes may have held some when it has none; behind one, what they held is counted */
 	return c->flags & (FLAG_GAP | FLAG_EVICTED | FLAG_CAPTURE_ENDED) &&
-	       (!m->done || !c->n_messages[dir] || call_messages(c, dir) > c->n_messages[dir]);
+	       (!m->done || !c->n_messages[dir]);
 }
 
 /* The kind of a call, or CALL_STREAM where messages that were not seen decide it */
