@@ -56,7 +56,8 @@ def scenarios():
         late("streams", [SERVICE], server, client(SERVICE, "streams")),
         late("errors", [SERVICE], server, client(SERVICE, "errors")),
         late("cut", [SERVICE], server, client(SERVICE, "cut")),
-        late("large", [SERVICE], server, client(SERVICE, "large"), golden=False, parts=True),
+        late("large", [SERVICE], server, client(SERVICE, "large"), golden=False, parts=True,
+             quick=False),
         late("envoy", [SERVICE, PROXY], server_and_envoy, client(PROXY, "unary,streams,errors")),
         late("envoy_cut", [SERVICE, PROXY], server_and_envoy, client(PROXY, "cut"), golden=False),
     ]
