@@ -143,6 +143,26 @@ static int join_stream(Sidetap__V1__Call *to, Sidetap__V1__Call *from)
 	return e ?: APPEND(to, from, stream);
 }
 
+/* A later part's value of an attribute replaces the earlier one's. */
+static int join_attributes(Sidetap__V1__Call *to, Sidetap__V1__Call *from)
+{
+	size_t had = to->n_attributes, kept = 0;
+	for (size_t i = 0; i < from->n_attributes; i++) {
+		Sidetap__V1__Call__AttributesEntry *a = from->attributes[i];
+		size_t k = 0;
+		while (k < had && strcmp(to->attributes[k]->key, a->key) != 0)
+			k++;
+		if (k == had) {
+			from->attributes[kept++] = a;
+			continue;
+		}
+		swap_text(&to->attributes[k]->value, &a->value);
+		protobuf_c_message_free_unpacked(&a->base, NULL);
+	}
+	from->n_attributes = kept;
+	return APPEND(to, from, attributes);
+}
+
 int parts_join(Sidetap__V1__Call *to, Sidetap__V1__Call *from)
 {
 	if (from->last_part)
@@ -150,7 +170,7 @@ int parts_join(Sidetap__V1__Call *to, Sidetap__V1__Call *from)
 	int e = join_message(&to->request, &from->request);
 	e = e ?: join_message(&to->response, &from->response);
 	e = e ?: join_stream(to, from);
-	e = e ?: APPEND(to, from, attributes);
+	e = e ?: join_attributes(to, from);
 	for (size_t i = 0; i < from->n_flags && e == 0; i++)
 		e = parts_flag(to, from->flags[i]);
 	to->part = from->part;

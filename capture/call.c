@@ -254,6 +254,21 @@ static void interim_add(struct call_queue *q, const struct piece *p)
 
 /* ---- opening ---- */
 
+/* Does its reply come in its turn? */
+static bool is_ordered(const struct call_queue *q, const struct call *c)
+{
+	return q->pairing == PAIRING_FIFO || (q->pairing == PAIRING_ID && c->by_order);
+}
+
+/* A request uses the id of a call whose reply may have been lost: so it was, and the next reply is not its own. */
+static void id_reused(struct calls *cs, struct call_queue *q, uint64_t corr)
+{
+	struct call_slot *grave;
+	struct call *c = call_queue_next_by_id(q, corr, &grave);
+	if (c && c->reply_maybe_lost && (c->msg[0].done || c->msg[0].cut))
+		call_finish(cs, q, c, CALL_GAP, END_GAP);
+}
+
 static struct call *call_open(struct calls *cs, struct conn *conn, struct call_queue *q,
 			      const struct piece *p, const struct call_wire *at)
 {
@@ -262,6 +277,8 @@ static struct call *call_open(struct calls *cs, struct conn *conn, struct call_q
 		call_leave(cs, list_entry(q->calls.next, struct call, in_conn), CALL_EVICTED);
 	while (cs->heads > cs->limits.open_heads && !list_empty(&cs->open))
 		call_leave(cs, list_entry(cs->open.next, struct call, in_open), CALL_EVICTED);
+	if (q->pairing == PAIRING_ID && !orphan && q->lost_to)
+		id_reused(cs, q, p->corr);
 	cs->opened++;
 	struct call *c = call_take(cs);
 	if (c)
@@ -295,8 +312,8 @@ static struct call *call_open(struct calls *cs, struct conn *conn, struct call_q
 		c->owed = orphan ? 0 : q->owed;
 		q->owed = 0;
 		c->req_ack = at->ack_off;
-		c->reply_lost = q->pairing == PAIRING_FIFO && at->ack_off < q->lost_to;
-		c->reply_maybe_lost = q->pairing == PAIRING_ID && at->ack_off < q->lost_to;
+		c->reply_lost = is_ordered(q, c) && at->ack_off < q->lost_to;
+		c->reply_maybe_lost = !is_ordered(q, c) && at->ack_off < q->lost_to;
 		list_add_tail(&cs->wait, &c->in_wait);
 	}
 	cs->sink.sample(cs->sink.ctx, c);
@@ -380,11 +397,11 @@ static void piece_abort(struct calls *cs, struct call_queue *q, struct call *c,
 		maybe_finish(cs, q, c);
 		return;
 	}
-	call_finish(cs, q, c,
-		    c->msg[1].done                           ? CALL_PAIRED
-		    : p->head.outcome == OUTCOME_NO_RESPONSE ? CALL_NO_RESPONSE
-							     : CALL_ABORTED,
-		    END_RST);
+	enum call_exit exit = c->msg[1].done                              ? CALL_PAIRED
+			      : p->head.outcome == OUTCOME_NO_RESPONSE    ? CALL_NO_RESPONSE
+			      : c->reply_maybe_lost && !c->msg[1].started ? CALL_GAP
+									  : CALL_ABORTED;
+	call_finish(cs, q, c, exit, END_RST);
 }
 
 static void piece_message(struct calls *cs, struct call *c, const struct piece *p, uint64_t ts_ns)
@@ -445,10 +462,10 @@ static void gap_in_replies(struct calls *cs, struct call_queue *q, struct call *
 		if (!c->msg[1].done)
 			call_finish(cs, q, c, CALL_GAP, END_GAP);
 	} else if (c->req_ack < end_off) {
-		if (q->pairing == PAIRING_ID && !c->by_order)
-			c->reply_maybe_lost = true;
-		else
+		if (is_ordered(q, c))
 			call_finish(cs, q, c, CALL_GAP, END_GAP);
+		else
+			c->reply_maybe_lost = true;
 	}
 }
 
@@ -475,9 +492,23 @@ void call_gap(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t end
 		q->owed = 0;
 }
 
+/* What was passed over up to where it is in step again may have held replies too. */
+static void skipped_replies(struct calls *cs, struct call_queue *q, uint64_t off)
+{
+	if (off > q->lost_to)
+		q->lost_to = off;
+	list_for_each_safe (it, next, &q->calls) {
+		struct call *c = list_entry(it, struct call, in_conn);
+		if (call_is_waiting(c))
+			gap_in_replies(cs, q, c, off);
+	}
+}
+
 void call_resynced(struct calls *cs, struct call_queue *q, enum dir dir, uint64_t off)
 {
 	bool kept = false;
+	if (dir == DIR_RESPONSE && q->pairing == PAIRING_ID)
+		skipped_replies(cs, q, off);
 	if (dir != DIR_RESPONSE || q->pairing != PAIRING_FIFO)
 		return;
 	list_for_each_safe (it, next, &q->calls) {

@@ -66,7 +66,7 @@ struct call {
 	struct list in_parts; /* calls with stream messages that no part told yet, by part_ns */
 	uint64_t part_ns; /* of the first of those, or of the last look at it */
 	bool orphan, tunnel;
-	bool reply_lost; /* FIFO: the place of its reply lies in a gap */
+	bool reply_lost; /* FIFO or by_order: the place of its reply lies in a gap */
 	bool reply_begun; /* bytes of its head came, but not all */
 	bool by_order; /* its id proves nothing: head.by_order */
 	bool reply_maybe_lost; /* by id: it may have been in a gap */

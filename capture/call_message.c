@@ -152,36 +152,58 @@ static bool attributes_grow(struct call *c)
 	return true;
 }
 
-/* What the request could not know and what the reply could not are one list. */
+static struct attribute *attribute_new(struct call *c, const char *name)
+{
+	if (c->n_attributes == CALL_ATTRIBUTES_MAX ||
+	    (c->n_attributes == c->cap_attributes && !attributes_grow(c)))
+		return NULL;
+	struct attribute *a = &c->attributes[c->n_attributes++];
+	*a = (struct attribute) {.name = name};
+	return a;
+}
+
+/* "a,b"; empty without memory. */
+static struct bytes list_join(struct arena *arena, struct bytes a, struct bytes b)
+{
+	uint8_t *p = arena_alloc(arena, a.n + 1 + b.n);
+	if (!p)
+		return (struct bytes) {NULL, 0};
+	memcpy(p, a.p, a.n);
+	p[a.n] = ',';
+	memcpy(p + a.n + 1, b.p, b.n);
+	return bytes_of(p, a.n + 1 + b.n);
+}
+
+/*
+ * What the request could not know and what the reply could not are one list. When a part told it already, the whole
+ * list is told again.
+ */
 static bool unknown_join(struct call *c, const struct attribute *a)
 {
+	uint16_t i = c->n_attributes;
 	if (strcmp(a->name, "unknown") != 0)
 		return false;
-	for (uint16_t i = 0; i < c->n_attributes; i++) {
-		struct bytes old = c->attributes[i].value;
-		if (strcmp(c->attributes[i].name, "unknown") != 0)
-			continue;
-		uint8_t *p = arena_alloc(&c->arena, old.n + 1 + a->value.n);
-		if (!p)
-			return true;
-		memcpy(p, old.p, old.n);
-		p[old.n] = ',';
-		memcpy(p + old.n + 1, a->value.p, a->value.n);
-		c->attributes[i].value = bytes_of(p, old.n + 1 + a->value.n);
-		return true;
-	}
-	return false;
+	while (i > 0 && strcmp(c->attributes[i - 1].name, "unknown") != 0)
+		i--;
+	if (i == 0)
+		return false;
+	struct bytes both = list_join(&c->arena, c->attributes[i - 1].value, a->value);
+	struct attribute *to =
+		i - 1 < c->n_attributes_sent ? attribute_new(c, "unknown") : &c->attributes[i - 1];
+	if (to && both.n)
+		to->value = both;
+	return true;
 }
 
 static void attributes_add(struct call *c, const struct head *h)
 {
-	for (size_t i = 0; i < h->n_attributes && c->n_attributes < CALL_ATTRIBUTES_MAX; i++) {
+	for (size_t i = 0; i < h->n_attributes; i++) {
 		if (unknown_join(c, &h->attributes[i]))
 			continue;
-		if (c->n_attributes == c->cap_attributes && !attributes_grow(c))
+		struct attribute *a = attribute_new(c, h->attributes[i].name);
+		if (!a)
 			return;
-		c->attributes[c->n_attributes++] = (struct attribute) {
-			h->attributes[i].name, arena_copy(&c->arena, h->attributes[i].value)};
+		a->value = arena_copy(&c->arena, h->attributes[i].value);
 	}
 }
 

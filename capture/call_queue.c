@@ -97,7 +97,7 @@ struct call *call_queue_next_by_id(struct call_queue *q, uint64_t corr, struct c
 			*grave = s;
 			return NULL;
 		}
-		if (call_is_waiting(call_of_slot(it)))
+		if (call_is_waiting(call_of_slot(it)) && !call_of_slot(it)->reply_lost)
 			return call_of_slot(it);
 	}
 	return NULL;

@@ -327,7 +327,18 @@ static size_t attributes_fill(const struct call *c, bool last, struct attribute 
 	return n;
 }
 
-/* The kind of a call, or CALL_STREAM while a direction that stays open may decide it yet */
+/* May there be, or have been, more messages of this direction than were seen? */
+static bool more_messages(const struct call *c, enum dir dir, bool last)
+{
+	const struct call_message *m = &c->msg[dir];
+	if (!m->done && !last && !c->ending)
+		return true;
+	/* of one that ended: its holes may have held some when it has none, or bytes behind its last one */
+	return c->flags & (FLAG_GAP | FLAG_EVICTED | FLAG_CAPTURE_ENDED) &&
+	       (!m->done || !c->n_messages[dir] || call_messages(c, dir) > c->n_messages[dir]);
+}
+
+/* The kind of a call, or CALL_STREAM where messages that were not seen decide it */
 static enum call_type type_of(const struct call *c, bool last)
 {
 	if (c->type != CALL_UNARY || !c->messages)
@@ -335,7 +346,7 @@ static enum call_type type_of(const struct call *c, bool last)
 	bool many[2];
 	for (int d = 0; d < 2; d++) {
 		many[d] = call_messages(c, d) > 1;
-		if (!many[d] && !c->msg[d].done && !last && !c->ending)
+		if (!many[d] && more_messages(c, d, last))
 			return CALL_STREAM;
 	}
 	if (many[0])
@@ -431,7 +442,8 @@ static struct record *part_encode(struct recorder *r, struct call *c, bool last)
 		return NULL;
 	conn->sequence = out.sequence > conn->sequence ? out.sequence : conn->sequence;
 	c->sequence = out.sequence;
-	c->n_attributes_sent = c->n_attributes;
+	if (last || c->part == 0)
+		c->n_attributes_sent = c->n_attributes;
 	r->made++;
 	r->bytes += rec->n;
 	uint64_t start = c->msg[0].started ? c->msg[0].start_ns : c->msg[1].start_ns;

@@ -35,27 +35,47 @@ static size_t utf8_size(uint8_t b, size_t *units)
 	return b < 0x80 ? 1 : b < 0xe0 ? 2 : b < 0xf0 ? 3 : 4;
 }
 
+/* How many of n bytes are ASCII before another one, in steps of eight; the rest is left to others. */
+static size_t ascii_run(const uint8_t *p, size_t n)
+{
+	size_t i = 0;
+
+	for (uint64_t w[4]; n - i >= sizeof(w); i += sizeof(w)) {
+		memcpy(w, p + i, sizeof(w));
+		if ((w[0] | w[1] | w[2] | w[3]) & 0x8080808080808080)
+			break;
+	}
+	for (uint64_t w; n - i >= sizeof(w); i += sizeof(w)) {
+		memcpy(&w, p + i, sizeof(w));
+		if (w & 0x8080808080808080)
+			break;
+	}
+	return i;
+}
+
 /* So many UTF-16 units of text. */
 static struct bytes text_take(struct cursor *c, size_t units)
 {
-	const uint8_t *start = c->p;
+	const uint8_t *p = c->p, *start = p;
 
-	while (units && !c->bad) {
-		uint64_t eight;
-		size_t n = 1;
-		if (units >= 8 && cursor_left(c) >= 8 &&
-		    (memcpy(&eight, c->p, 8), !(eight & 0x8080808080808080))) {
-			c->p += 8;
-			units -= 8;
+	while (units) {
+		size_t left = (size_t)(c->end - p), n = 1;
+		size_t some = units < left ? units : left, run = some < 8 ? 0 : ascii_run(p, some);
+		if (run) {
+			p += run;
+			units -= run;
 			continue;
 		}
-		size_t size = cursor_left(c) ? utf8_size(c->p[0], &n) : 1;
-		if (n > units)
+		size_t size = left ? utf8_size(*p, &n) : 1;
+		if (size > left || n > units) {
 			c->bad = true;
-		cursor_take(c, size);
-		units -= n > units ? units : n;
+			return bytes_of(NULL, 0);
+		}
+		p += size;
+		units -= n;
 	}
-	return c->bad ? bytes_of(NULL, 0) : bytes_of(start, (size_t)(c->p - start));
+	c->p = p;
+	return bytes_of(start, (size_t)(p - start));
 }
 
 static bool is_string(int tag)

@@ -22,7 +22,7 @@
 #include "rpc/http2_state.h"
 #include "rpc/protocols.h"
 
-enum { STREAMS_DEFAULT = 1024 };
+enum { STREAMS_DEFAULT = 1024, HTTP2_ATTRIBUTES = 3 };
 
 static enum dir other(enum dir dir)
 {
@@ -53,6 +53,7 @@ void http2_lose(struct http2 *c, enum dir dir)
 	hpack_reset(&side->hpack, true);
 	side->phase = HTTP2_LOST;
 	side->late = true;
+	side->resynced = side->refused = false;
 	settings_unknown(side);
 	settings_unknown(&c->side[other(dir)]);
 	if (dir == DIR_REQUEST) {
@@ -79,10 +80,13 @@ static int64_t fault(struct http2 *c, enum dir dir, struct piece *out)
 
 	out->what = 0;
 	out->flags = s->late ? 0 : FLAG_PROTOCOL_ERROR;
-	if (s->late)
-		http2_lose(c, dir);
-	else
+	if (!s->late) {
 		s->phase = HTTP2_BAD;
+		return -EPROTO;
+	}
+	bool here = s->resynced;
+	http2_lose(c, dir);
+	s->refused = here;
 	return -EPROTO;
 }
 
@@ -167,8 +171,10 @@ static size_t run_grpc(struct http2_half *half, struct bytes in, struct piece *o
 		run.body = in;
 		n = (int64_t)in.n;
 	}
-	if (half->split.lost && !half->raw && !run.end && !run.body.n)
-		out->missing += (uint64_t)n;
+	if (half->split.lost && !half->raw && !run.end && !run.body.n) {
+		out->missing += (uint64_t)n + half->beyond;
+		half->beyond = 0;
+	}
 	if (run.body.n || run.end || out->missing)
 		out->what |= PIECE_BODY;
 	if (run.end)
@@ -186,6 +192,8 @@ static size_t data_run(struct http2_stream *s, struct http2_half *half, struct b
 	half->data = true;
 	if (s->maybe_grpc)
 		http2_proof_data(half, in, out->missing);
+	if (half == &s->half[DIR_RESPONSE])
+		s->got += in.n;
 	if (s->grpc && !half->raw)
 		return run_grpc(half, in, out);
 	if (in.n || out->missing)
@@ -196,8 +204,10 @@ static size_t data_run(struct http2_stream *s, struct http2_half *half, struct b
 
 static void message_end(struct http2 *c, struct http2_stream *s, enum dir dir, struct piece *out)
 {
+	const struct http2_half *half = &s->half[dir];
+
 	out->what |= PIECE_END;
-	if (s->grpc && !s->half[dir].raw && grpc_split_cut(&s->half[dir].split))
+	if (s->grpc && !half->raw && !half->split.lost && grpc_split_cut(&half->split))
 		out->flags |= FLAG_PROTOCOL_ERROR;
 	half_close(c, s, dir, HTTP2_DONE);
 }
@@ -205,7 +215,8 @@ static void message_end(struct http2 *c, struct http2_stream *s, enum dir dir, s
 /* The end of a gRPC message, its last bytes in a hole, or what a hole took, is still to be told. */
 static bool data_owed(const struct http2_stream *s, const struct http2_half *half)
 {
-	return half->missing || (s->grpc && half->split.inside && !half->split.left);
+	return half->missing || half->beyond ||
+	       (s->grpc && half->split.inside && !half->split.left);
 }
 
 /* In a DATA frame, behind its header: a run, padding behind the last one, the end of the message. */
@@ -357,6 +368,16 @@ static void head_give(struct http2 *c, struct http2_stream *s, enum dir dir, str
 		message_end(c, s, dir, out);
 }
 
+static void response_head(struct http2 *c, struct http2_stream *s, struct arrival *a,
+			  struct piece *out)
+{
+	http2_head_response(&a->fields, s, a->ended, out);
+	s->head_unsure = http2_fields_unsure(&a->fields, a->ended);
+	if (s->head_unsure)
+		a->fields.n = 0;
+	head_give(c, s, DIR_RESPONSE, a, out);
+}
+
 static int request_open(struct http2 *c, uint32_t id, struct arrival *a, struct piece *out)
 {
 	struct http2_stream *s = http2_streams_add(&c->streams, id);
@@ -416,12 +437,14 @@ static int response_orphan(struct http2 *c, struct arrival *a, struct piece *out
 	if (!s)
 		return -ENOMEM;
 	s->half[DIR_REQUEST].state = HTTP2_GIVEN_UP;
+	if (id % 2 &&
+	    id > c->max_id) /* its request, should it be read later, would wait for ever */
+		c->max_id = id;
 	s->grpc = grpc_content_type(a->fields.content_type);
 	s->maybe_grpc = !a->fields.has_content_type && a->fields.unknown;
 	if (s->maybe_grpc)
 		http2_head_unsure(out);
-	http2_head_response(&a->fields, s, a->ended, out);
-	head_give(c, s, DIR_RESPONSE, a, out);
+	response_head(c, s, a, out);
 	return 0;
 }
 
@@ -454,9 +477,25 @@ static void response_first(struct http2 *c, struct http2_stream *s, struct arriv
 	} else {
 		if (s->maybe_grpc && grpc_content_type(a->fields.content_type))
 			http2_proof_add(&c->proofs, s);
-		http2_head_response(&a->fields, s, a->ended, out);
-		head_give(c, s, DIR_RESPONSE, a, out);
+		response_head(c, s, a, out);
 	}
+}
+
+/* Behind a head that may have been 1xx: the head, a further one, or trailers. What is not sure is not told. */
+static void response_unsure(struct http2 *c, struct http2_stream *s, struct arrival *a,
+			    struct piece *out)
+{
+	bool may_be_head =
+		!s->half[DIR_RESPONSE].data && (a->fields.response || a->fields.pseudo_unknown);
+
+	out->corr = s->id;
+	if (a->ended)
+		trailers(c, s, DIR_RESPONSE, a, out);
+	if (!may_be_head)
+		return;
+	out->head.n_headers = 0;
+	if (!a->fields.malformed)
+		out->flags &= ~(unsigned)FLAG_PROTOCOL_ERROR;
 }
 
 static int response_block(struct http2 *c, struct http2_stream *s, struct arrival *a,
@@ -468,8 +507,8 @@ static int response_block(struct http2 *c, struct http2_stream *s, struct arriva
 		response_first(c, s, a, out);
 	else if (s->half[DIR_RESPONSE].state != HTTP2_OPEN)
 		control(s->half[DIR_RESPONSE].state == HTTP2_GIVEN_UP, out);
-	else if (!a->ended && !s->http_status)
-		out->corr = s->id; /* what came before may have been 1xx */
+	else if (s->head_unsure)
+		response_unsure(c, s, a, out);
 	else
 		trailers(c, s, DIR_RESPONSE, a, out);
 	return 0;
@@ -556,6 +595,34 @@ static int64_t frame_block(struct http2 *c, enum dir dir, struct bytes in, struc
 
 /* ---- the other frames ---- */
 
+/*
+ * The response is whole by HTTP's own rules, only its END_STREAM has not come: who needs no more bytes may reset
+ * (proxies do, after the head of a 204) or close. Or a late join hides whether it is.
+ */
+static bool response_may_be_whole(const struct http2_stream *s)
+{
+	return s->half[DIR_REQUEST].state >= HTTP2_DONE && !s->grpc &&
+	       s->half[DIR_RESPONSE].state == HTTP2_OPEN &&
+	       (s->hidden || (!s->maybe_grpc && s->sized && s->got == s->expected));
+}
+
+/* Such a response ends. Where it is hidden, its outcome stays open. */
+static void response_end(struct http2 *c, struct http2_stream *s, struct piece *out)
+{
+	static _Thread_local struct attribute attributes[HTTP2_ATTRIBUTES];
+
+	if (s->hidden) {
+		for (size_t i = 0; i < out->head.n_attributes; i++)
+			attributes[i] = out->head.attributes[i];
+		attributes[out->head.n_attributes++] =
+			(struct attribute) {"unknown", BYTES("outcome")};
+		out->head.attributes = attributes;
+	}
+	out->dir = DIR_RESPONSE;
+	out->corr = s->id;
+	message_end(c, s, DIR_RESPONSE, out);
+}
+
 static int64_t frame_rst(struct http2 *c, enum dir dir, const struct http2_frame *f,
 			 struct bytes in, struct piece *out, size_t *need)
 {
@@ -580,7 +647,11 @@ static int64_t frame_rst(struct http2 *c, enum dir dir, const struct http2_frame
 					    dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
 	out->head.attributes = attributes;
 	out->head.n_attributes = 2;
-	abort_both(c, s, out);
+	out->what = 0;
+	if (response_may_be_whole(s))
+		response_end(c, s, out);
+	else
+		abort_both(c, s, out);
 	return n;
 }
 
@@ -740,20 +811,11 @@ static int http2_init(void *state, const struct framer_limits *limits, bool late
 	return hpack_scratch();
 }
 
-static int64_t http2_next(void *state, enum dir dir, struct bytes in, struct piece *out,
-			  size_t *need)
+static int64_t side_next(struct http2 *c, enum dir dir, struct bytes in, struct piece *out,
+			 size_t *need)
 {
-	struct http2 *c = state;
 	struct http2_side *s = &c->side[dir];
 
-	*out = (struct piece) {.dir = dir};
-	*need = 0;
-	if (dir == DIR_REQUEST && c->refused) {
-		struct http2_stream *refused = http2_streams_find(&c->streams, c->refused);
-		c->refused = 0;
-		if (refused && refused->half[DIR_RESPONSE].state == HTTP2_IDLE)
-			return abort_unhandled(c, refused, out);
-	}
 	switch ((enum http2_phase)s->phase) {
 	case HTTP2_AT_PREFACE: return preface_next(c, dir, in, out, need);
 	case HTTP2_AT_FRAME: return frame_next(c, dir, in, out, need);
@@ -766,15 +828,38 @@ static int64_t http2_next(void *state, enum dir dir, struct bytes in, struct pie
 	return 0;
 }
 
+static int64_t http2_next(void *state, enum dir dir, struct bytes in, struct piece *out,
+			  size_t *need)
+{
+	struct http2 *c = state;
+
+	*out = (struct piece) {.dir = dir};
+	*need = 0;
+	if (dir == DIR_REQUEST && c->refused) {
+		struct http2_stream *refused = http2_streams_find(&c->streams, c->refused);
+		c->refused = 0;
+		if (refused && refused->half[DIR_RESPONSE].state == HTTP2_IDLE)
+			return abort_unhandled(c, refused, out);
+	}
+	int64_t n = side_next(c, dir, in, out, need);
+	if (n > 0)
+		c->side[dir].resynced = false;
+	return n;
+}
+
 static void data_gap(struct http2_side *side, struct http2_stream *s, struct http2_half *half,
 		     uint64_t n)
 {
 	uint64_t data = n < side->left ? n : side->left;
 
-	if (s->grpc && !half->raw)
-		grpc_split_gap(&half->split, data, &half->missing);
-	else
-		half->missing += data;
+	uint64_t mine = data;
+
+	if (s->grpc && !half->raw) {
+		mine = 0;
+		grpc_split_gap(&half->split, data, &mine);
+	}
+	half->missing += mine;
+	half->beyond += data - mine;
 	side->left -= (uint32_t)data;
 	side->pad -= (uint8_t)(n - data);
 }
@@ -809,11 +894,18 @@ static int http2_resync(void *state, enum dir dir, struct bytes in, unsigned hin
 	struct http2 *c = state;
 	struct http2_side *s = &c->side[dir];
 	bool fresh = dir == DIR_REQUEST && !c->max_id && !c->streams.n;
-	enum http2_late_found found = http2_late_find(dir, in, hints, fresh, skip);
+	size_t refused = s->refused && in.n;
 
+	if (refused)
+		hints = 0;
+	s->refused &= !refused;
+	enum http2_late_found found =
+		http2_late_find(dir, bytes_from(in, refused), hints, fresh, skip);
+	*skip += refused;
 	if (found == HTTP2_LATE_MORE)
 		return 0;
 	s->phase = found == HTTP2_LATE_PREFACE ? HTTP2_AT_PREFACE : HTTP2_AT_FRAME;
+	s->resynced = true;
 	if (found == HTTP2_LATE_PREFACE) {
 		hpack_reset(&s->hpack, false);
 		c->unseen_from = c->unseen_below = 0;
@@ -837,9 +929,13 @@ static void http2_end(void *state, enum dir dir, enum end_how how, struct piece 
 			return;
 		if (s->half[dir].state != HTTP2_OPEN)
 			continue;
-		out->what = PIECE_ABORT;
 		out->corr = s->id;
 		missing_tell(&s->half[dir], out);
+		if (dir == DIR_RESPONSE && response_may_be_whole(s)) {
+			response_end(c, s, out);
+			continue;
+		}
+		out->what = PIECE_ABORT;
 		half_close(c, s, dir, HTTP2_GIVEN_UP);
 	}
 }

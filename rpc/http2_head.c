@@ -90,6 +90,9 @@ static void regular_read(struct http2_fields *f, struct bytes name, struct bytes
 		if (!f->has_content_type)
 			f->content_type = v;
 		f->has_content_type = true;
+	} else if (bytes_eq(name, BYTES("content-length"))) {
+		f->has_content_length = true;
+		f->content_length = v;
 	} else if (bytes_eq(name, BYTES("host"))) {
 		if (!f->host.n && text_valid(v))
 			f->host = v;
@@ -136,6 +139,12 @@ bool http2_fields_is_response(const struct http2_fields *f, bool ended)
 	return f->response || (f->pseudo_unknown && !ended && !f->request);
 }
 
+bool http2_fields_unsure(const struct http2_fields *f, bool ended)
+{
+	return !ended && !f->status && f->pseudo_unknown && !f->has_content_type &&
+	       !f->has_content_length;
+}
+
 /* ---- heads ---- */
 
 static void unknown_name(struct head *h, const char *field)
@@ -168,8 +177,10 @@ static void route_http(const struct http2_fields *f, bool maybe_grpc, struct hea
 {
 	bool hidden = !f->authority.n && f->pseudo_unknown;
 
-	if (maybe_grpc)
+	if (maybe_grpc) {
 		unknown_name(h, "protocol");
+		unknown_name(h, "call_type");
+	}
 	if (!maybe_grpc && !hidden)
 		h->service = f->authority.n ? f->authority : f->host;
 	if (maybe_grpc || (!h->service.n && (hidden || f->unknown)))
@@ -205,6 +216,7 @@ void http2_head_request(const struct http2_fields *f, struct http2_stream *s, bo
 		   (f->unknown && !f->has_content_type && f->te_trailers && f->grpc_named) ||
 		   (proven && !f->has_content_type));
 	s->maybe_grpc = !s->grpc && post && !f->has_content_type && f->unknown;
+	s->head_method = bytes_eq(f->method, BYTES("HEAD"));
 	if (s->grpc)
 		route_grpc(f, h);
 	else
@@ -256,12 +268,29 @@ static bool proxy_answer(const struct http2_fields *f)
 	return f->status && f->status != 200;
 }
 
+/* How long the response's body will be, where its head tells (RFC 9110 6.4.1, 8.6). */
+static void expect_body(const struct http2_fields *f, struct http2_stream *s)
+{
+	s->sized = s->head_method || f->status == 204 || f->status == 304;
+	s->hidden = !s->sized && f->unknown && !f->content_length.n;
+	if (s->sized || !f->content_length.n || f->content_length.n > 18)
+		return;
+	for (size_t i = 0; i < f->content_length.n; i++) {
+		unsigned digit = f->content_length.p[i] - '0';
+		if (digit > 9)
+			return;
+		s->expected = s->expected * 10 + digit;
+	}
+	s->sized = true;
+}
+
 void http2_head_response(const struct http2_fields *f, struct http2_stream *s, bool ended,
 			 struct piece *out)
 {
 	struct head *h = &out->head;
 
 	s->http_status = f->status;
+	expect_body(f, s);
 	grpc_by_reply(f, s);
 	if (f->malformed || f->request || (!f->status && !f->pseudo_unknown))
 		out->flags |= FLAG_PROTOCOL_ERROR;
@@ -276,7 +305,8 @@ void http2_head_response(const struct http2_fields *f, struct http2_stream *s, b
 	} else if (f->status) {
 		h->status = f->status;
 		h->has_status = true;
-		h->outcome = http_outcome(f->status);
+		if (!s->hidden || ended)
+			h->outcome = http_outcome(f->status);
 	}
 }
 
@@ -286,11 +316,14 @@ void http2_head_end(const struct http2_fields *f, struct http2_stream *s, struct
 		out->flags |= FLAG_PROTOCOL_ERROR;
 	if (s->grpc)
 		grpc_ended(f, s, out);
+	else if (s->hidden && s->http_status && !s->maybe_grpc)
+		out->head.outcome = http_outcome(s->http_status);
 }
 
 void http2_head_unsure(struct piece *out)
 {
 	unknown_name(&out->head, "protocol");
+	unknown_name(&out->head, "call_type");
 }
 
 void http2_head_lost(struct piece *out)

@@ -11,9 +11,9 @@
 struct http2_fields {
 	const struct header *list;
 	size_t n;
-	struct bytes method, scheme, path, authority, protocol, host, content_type;
+	struct bytes method, scheme, path, authority, protocol, host, content_type, content_length;
 	int32_t status; /* 0: none */
-	bool has_content_type;
+	bool has_content_type, has_content_length;
 	bool request, response; /* it has pseudo-headers of one */
 	bool unknown; /* a field with an unknown name */
 	bool pseudo_unknown; /* one that may be a pseudo-header */
@@ -39,6 +39,9 @@ void http2_head_request(const struct http2_fields *f, struct http2_stream *s, bo
 void http2_head_response(const struct http2_fields *f, struct http2_stream *s, bool ended,
 			 struct piece *out);
 void http2_head_end(const struct http2_fields *f, struct http2_stream *s, struct piece *out);
+
+/* A late join hides whether the block is a final response: fields that no 1xx has would tell. */
+bool http2_fields_unsure(const struct http2_fields *f, bool ended);
 
 /* An answer without its request, which may be gRPC's */
 void http2_head_unsure(struct piece *out);

@@ -21,6 +21,8 @@ struct http2_side {
 	struct hpack hpack;
 	uint8_t phase;
 	bool late; /* joined in the middle, or behind a loss: what does not fit is out of step, no error */
+	bool resynced; /* and nothing was read since */
+	bool refused; /* what the next resync() begins with was taken for a frame, and is none */
 	bool end_stream; /* of the DATA frame */
 	uint8_t pad;
 	uint32_t id, left;
@@ -36,7 +38,7 @@ struct http2 {
 	struct http2_side side[2];
 	struct http2_streams streams;
 	struct http2_proofs *proofs;
-	uint32_t max_id; /* highest stream that the client opened before our eyes */
+	uint32_t max_id; /* highest stream of the client's seen: its request or its response */
 	/* Streams of which nothing is known: from..below. Others up to max_id that are not in the table are closed. */
 	uint32_t unseen_from, unseen_below;
 	uint32_t refused; /* opened above the GOAWAY: its ABORT is due */

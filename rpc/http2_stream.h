@@ -18,6 +18,7 @@ enum http2_half_state {
 
 struct http2_half {
 	uint64_t missing; /* body bytes lost and not yet told */
+	uint64_t beyond; /* likewise, behind the message that `missing` is part of */
 	struct grpc_split split;
 	uint8_t state;
 	bool data; /* body bytes came */
@@ -29,12 +30,17 @@ struct http2_stream {
 	struct http2_stream *next; /* in its bucket */
 	uint32_t id;
 	int32_t http_status; /* of the response head; 0: not known */
+	uint64_t expected, got; /* body bytes of the response: by its Content-Length, and seen */
 	struct http2_half half[2]; /* by enum dir */
+	bool head_method; /* HEAD: its response has no body */
+	bool sized; /* expected holds */
+	bool hidden; /* a late join hides what would tell whether the response is whole: no outcome before its end */
 	bool grpc;
 	bool maybe_grpc; /* a late join hides what would tell */
 	uint32_t unknown
 		[HPACK_UNKNOWN_MAX]; /* entries that its request head named, when maybe_grpc */
 	uint8_t n_unknown;
+	bool head_unsure; /* what was taken for the response head may have been 1xx */
 	bool head_lost; /* the response head may lie in a gap */
 };
 

@@ -122,7 +122,7 @@ static int frame_parse(struct bytes in, uint64_t frame_bytes, uint64_t *total,
 
 	*total = (uint64_t)cursor_be32(&c) + LENGTH;
 	*need = LENGTH + 2;
-	if (!c.bad && *total > frame_bytes)
+	if ((in.n && (uint64_t)in.p[0] << 24 > frame_bytes) || (!c.bad && *total > frame_bytes))
 		return -EPROTO;
 	int r = kitex_protobuf_parse(bytes_from(in, LENGTH), &m, need);
 	if (r == -EPROTO)

@@ -6,7 +6,8 @@
 #pragma once
 #include "rpc/framer.h"
 
-/* Reply ids are looked up among the last so many ids asked; a frame of unknown worth is waited for up to so long. */
+/* Reply ids are looked up among the last so many ids asked; the frame behind one is waited for if
+ * that is no longer than so much. */
 enum { SIZED_ASKED_MAX = 16, SIZED_WAIT_MAX = 64 * 1024 };
 
 enum sized_phase {
@@ -34,6 +35,9 @@ struct sized {
 	uint32_t head_max; /* nor is one with a longer head */
 	uint64_t asked[SIZED_ASKED_MAX]; /* ids of the requests that came last */
 	uint8_t n_asked, asked_at;
+	/* A request that waits in resync() for what follows it, and that a reply to it has come */
+	bool candidate_waits, candidate_answered;
+	uint64_t candidate; /* its id */
 	bool uncertain; /* joined late, or lost something: from here on */
 };
 
@@ -41,6 +45,12 @@ void sized_init(struct sized *s, const struct framer_limits *limits, bool late);
 
 /* Notes the id of a request. */
 void sized_ask(struct sized *s, uint64_t id);
+
+/*
+ * Before the head of a reply to `id` is given out. True: a request with this id waits in resync(); the reply proves it,
+ * and waits until it was given out: return 0 with *out as it is, then.
+ */
+bool sized_reply_waits(struct sized *s, uint64_t id, struct piece *out);
 
 /*
  * next() for every phase but SIZED_HEAD, *out being preset. false: the direction stands before a head and `in` is
@@ -72,7 +82,7 @@ void sized_end(struct sized *s, enum dir dir, enum end_how how, struct piece *ou
 struct sized_frame {
 	uint64_t total; /* bytes of the whole frame */
 	uint64_t id;
-	bool reply; /* to the request `id` */
+	bool request, reply; /* `id` names the request; neither: it proves nothing */
 };
 
 struct sized_format {
@@ -87,9 +97,9 @@ struct sized_format {
 };
 
 /*
- * resync() of the framer. A place that the check believes is a start when it lies at a turn, or answers an id
- * that was asked, or the next frame agrees, or the frame ends where the bytes end (a segment's end); a frame that is
- * too long to be waited for, when it begins a segment. Any other is none.
+ * resync() of the framer. A place that the check believes is a start when it lies at a turn, when it answers an id that
+ * was asked, or is answered, or when the next frame agrees. A frame alone in the middle of bytes may be the body of another (a
+ * forwarded message), so that it is waited for what follows, as long as that is not too far away.
  */
 int sized_resync(struct sized *s, const struct sized_format *f, enum dir dir, struct bytes in,
 		 unsigned hints, size_t *skip);

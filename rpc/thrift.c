@@ -54,6 +54,9 @@ struct thrift {
 	bool uncertain; /* joined late, or lost something */
 	bool seqid_seen, seqids_differ; /* of requests */
 	int32_t seqid;
+	/* A request that waits in resync() for a proof that it is one, and that the reply to it has come */
+	uint64_t candidate;
+	bool candidate_waits, candidate_answered;
 	uint8_t n_recent; /* of the last requests, newest last */
 	uint64_t recent[RECENT];
 };
@@ -106,6 +109,15 @@ static bool recent_has(const struct thrift *t, const struct thrift_frame *f)
 		if (t->recent[i] == recent_key(f))
 			return true;
 	return false;
+}
+
+/* The reply to a request that waits proves it, and waits for it in turn. */
+static bool reply_waits(struct thrift *t, const struct thrift_frame *f)
+{
+	if (!t->candidate_waits || t->candidate != recent_key(f) || t->side[DIR_RESPONSE].last)
+		return false;
+	t->candidate_answered = true;
+	return true;
 }
 
 /* ---- out of step ---- */
@@ -301,6 +313,10 @@ static int64_t message_head(struct thrift *t, enum dir dir, struct bytes in, str
 		return 0;
 	if (r < 0 || !thrift_frame_fits(&f, dir))
 		return side_wrong(t, dir, r, "thrift_name", out);
+	if (dir == DIR_RESPONSE && reply_waits(t, &f)) {
+		*need = 0;
+		return 0;
+	}
 	s->code_owed = false;
 	if (dir == DIR_RESPONSE && !result_fill(s, &f, in, out, need))
 		return 0;
@@ -388,9 +404,9 @@ static int follows(const struct thrift *t, enum dir dir, struct bytes after,
 /*
  * Does a message begin here, where a sender's segment does? Behind a turn a strong envelope is enough. Else bytes
  * that look like one may be part of a body (a forwarded message, sent as a segment of its own): a reply must
- * answer a request, or another message must follow. A weak envelope must moreover be a whole message.
+ * answer a request, a request be answered, or another message must follow. A weak envelope must moreover be a whole message.
  */
-static int start_verify(const struct thrift *t, enum dir dir, struct bytes in, bool turn)
+static int start_verify(struct thrift *t, enum dir dir, struct bytes in, bool turn)
 {
 	struct thrift_frame f;
 	size_t need;
@@ -401,7 +417,11 @@ static int start_verify(const struct thrift *t, enum dir dir, struct bytes in, b
 	if (!thrift_frame_fits(&f, dir) ||
 	    (t->form_known && (t->form == THRIFT_COMPACT) != (f.message.form == THRIFT_COMPACT)))
 		return -EPROTO;
-	bool sure = turn || (dir == DIR_RESPONSE && recent_has(t, &f));
+	bool sure = turn || (dir == DIR_RESPONSE ? recent_has(t, &f) : t->candidate_answered);
+	if (dir == DIR_REQUEST) {
+		t->candidate = recent_key(&f);
+		t->candidate_waits = true;
+	}
 	if (sure && thrift_frame_strong(&f))
 		return 1;
 	if (f.transport == THRIFT_FRAMED && f.length > VERIFY_MAX)
@@ -425,6 +445,8 @@ static int thrift_resync(void *state, enum dir dir, struct bytes in, unsigned hi
 					     : -EPROTO;
 	if (r < 0)
 		*skip = in.n;
+	if (dir == DIR_REQUEST && r != 0)
+		t->candidate_waits = t->candidate_answered = false;
 	if (r <= 0)
 		return 0;
 	t->side[dir].phase = PHASE_HEAD;

@@ -5,6 +5,7 @@
 
 enum { BINARY_I32 = 8, BINARY_STRING = 11, COMPACT_I32 = 5, COMPACT_STRING = 8 };
 enum { FIELD_MESSAGE = 1, FIELD_TYPE = 2 };
+enum { TEXT_KEPT = 1024 }; /* of status_text, docs/record.md */
 
 struct reader {
 	enum thrift_form form;
@@ -79,7 +80,7 @@ static int value_skip(struct reader *r)
 	return n < 0 ? (int)n : done;
 }
 
-/* What is there of a cut text is told too. */
+/* A text that is cut is told only when it is longer than a record keeps of it: a shorter one would be wrong. */
 static int text_read(struct reader *r, struct bytes *out)
 {
 	uint64_t len;
@@ -98,7 +99,10 @@ static int text_read(struct reader *r, struct bytes *out)
 		return -EPROTO;
 	*out = bytes_head(bytes_from(r->in, (size_t)n), len);
 	used(r, (size_t)n + out->n);
-	return out->n == len;
+	bool whole = out->n == len;
+	if (!whole && out->n < TEXT_KEPT)
+		*out = (struct bytes) {NULL, 0};
+	return whole;
 }
 
 static int code_read(struct reader *r, struct thrift_result *out)

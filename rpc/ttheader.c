@@ -262,12 +262,12 @@ static uint64_t stream_corr(uint32_t id)
 	return STREAM_CORR | id;
 }
 
-/* A direction in which something is open; `dir` when both or none are. */
-static enum dir open_dir(const struct ttheader_stream *st, enum dir dir)
+/* Both directions of it are over; the other one may be in the middle of a message of it. */
+static void stream_reset(struct ttheader *c, struct ttheader_stream *st)
 {
-	return st->state[dir] != TTHEADER_STREAM_OPEN && st->state[!dir] == TTHEADER_STREAM_OPEN
-		       ? !dir
-		       : dir;
+	for (int i = 0; i < 2; i++)
+		ttheader_side_drop(&c->side[i], stream_corr(st->id));
+	ttheader_streams_reset(&c->streams, st);
 }
 
 /* Leaves to make room (cap), or because its id begins another one. */
@@ -275,11 +275,11 @@ static int64_t stream_evict(struct ttheader *c, struct ttheader_stream *st, cons
 			    struct piece *out)
 {
 	*out = (struct piece) {.what = PIECE_ABORT | PIECE_BOTH,
-			       .dir = open_dir(st, out->dir),
+			       .dir = out->dir,
 			       .corr = stream_corr(st->id),
 			       .flags = cap ? FLAG_EVICTED : FLAG_PROTOCOL_ERROR,
 			       .cap = cap};
-	ttheader_streams_reset(&c->streams, st);
+	stream_reset(c, st);
 	return 0;
 }
 
@@ -441,8 +441,7 @@ static int64_t stream_rst(struct ttheader *c, enum dir dir, struct ttheader_stre
 	}
 	out->what = PIECE_ABORT | PIECE_BOTH;
 	out->corr = stream_corr(h->seq);
-	out->dir = open_dir(st, dir);
-	ttheader_streams_reset(&c->streams, st);
+	stream_reset(c, st);
 	return rest_is_control(c, dir, h, used);
 }
 

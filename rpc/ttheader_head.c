@@ -215,6 +215,8 @@ static int fixed_parse(struct ttheader_head *h, struct bytes in, const struct fr
 	struct cursor c = cursor_of(bytes_head(in, TTHEADER_FIXED));
 
 	h->total = (uint64_t)cursor_be32(&c) + 4;
+	if (in.n && (uint64_t)in.p[0] << 24 > limits->frame_bytes)
+		return -EPROTO;
 	if (!c.bad && (h->total > limits->frame_bytes || h->total < TTHEADER_FIXED + 4))
 		return -EPROTO;
 	if (in.n > 4 && in.p[4] != TTHEADER_MAGIC >> 8)

@@ -9,9 +9,9 @@
  * log_id, from_service, from_cluster, from_idc, to_service, to_cluster, to_idc, to_method, env, dest_address,
  * rpc_timeout_ms, read_timeout_ms, ring_hash_key, ddp_tag, with_mesh_header, connect_timeout_ms, span_context,
  * short_connection, from_method, stress_tag, msg_type, http_content_type, raw_ring_hash_key, lb_type,
- * cluster_shard_id, frame_type. Those of a reply have the prefix "reply_", since the request's stand under the plain
- * name; what the record says elsewhere is left out there: msg_type and to_method, and frame_type everywhere. Numbers from 28 on have no names: they
- * are in `int_keys` ("28=a,31=b"; `reply_int_keys`), as many as fit into 1 KiB.
+ * cluster_shard_id. Those of a reply have the prefix "reply_", since the request's stand under the plain name; what
+ * the record says elsewhere is left out: msg_type and to_method of a reply, and frame_type. Numbers from 28 on have no
+ * names: they are in `int_keys` ("28=a,31=b"; `reply_int_keys`), as many as fit into 1 KiB.
  *
  * String keys become headers, in the order on the wire; the ACL token is the header gdpr-token among them.
  */

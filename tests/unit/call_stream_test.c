@@ -459,6 +459,52 @@ static void a_large_request_is_cut(void **state)
 	world_close();
 }
 
+static void expect_attribute(const Sidetap__V1__Call *c, const char *name, const char *want)
+{
+	const char *v = records_attribute(c, name);
+	assert_string_equal(v ? v : "(none)", want);
+}
+
+/* Attributes that came between two parts are in the last one; a list that grew is told again, whole. */
+static void attributes_over_parts(void **state)
+{
+	static const struct attribute asked_for = {"unknown", BYTES("path")};
+	static const struct attribute of_reply[] = {{"unknown", BYTES("status_code")},
+						    {"x-reply", BYTES("1")}};
+	(void)state;
+	open_with(1 << 20, 2, 0);
+	struct head h = head_request("/s/M");
+	h.attributes = &asked_for;
+	h.n_attributes = 1;
+	piece(0, (struct piece) {.what = PIECE_HEAD, .corr = CORR, .head = h});
+	message(REQ, BYTES("1"), 0);
+	message(REQ, BYTES("2"), 0); /* part 0 */
+	piece(0, (struct piece) {.what = PIECE_HEAD,
+				 .dir = RESP,
+				 .corr = CORR,
+				 .head = {.attributes = of_reply, .n_attributes = 2}});
+	message(REQ, BYTES("3"), 0);
+	message(REQ, BYTES("4"), 0); /* part 1 */
+	asked();
+	answered(0);
+	assert_int_equal(parts(), 3);
+	expect_attribute(part(0), "unknown", "path");
+	expect_attribute(part(1), "unknown", "(none)");
+	expect_attribute(part(2), "unknown", "path,status_code");
+	expect_attribute(part(2), "x-reply", "1");
+	world_close();
+	/* in one part: once */
+	open_with(1 << 20, 0, 0);
+	piece(0, (struct piece) {.what = PIECE_HEAD | PIECE_END, .corr = CORR, .head = h});
+	piece(0, (struct piece) {.what = PIECE_HEAD | PIECE_END,
+				 .dir = RESP,
+				 .corr = CORR,
+				 .head = {.attributes = of_reply, .n_attributes = 2}});
+	expect_attribute(part(0), "unknown", "path,status_code");
+	assert_int_equal(part(0)->n_attributes, 3);
+	world_close();
+}
+
 /* What is held stays below the part and its budget, whatever comes; nothing of memory is charged that is not. */
 static void memory_is_bounded(void **state)
 {
@@ -542,6 +588,7 @@ int main(void)
 		cmocka_unit_test(cut_inside_the_second_message),
 		cmocka_unit_test(cut_behind_a_part),
 		cmocka_unit_test(a_large_request_is_cut),
+		cmocka_unit_test(attributes_over_parts),
 		cmocka_unit_test(memory_is_bounded),
 		cmocka_unit_test(over_budget_large_ones_leave_in_parts),
 	};

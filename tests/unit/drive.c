@@ -18,6 +18,7 @@ struct open_message {
 	uint64_t hash;
 	struct buf text, shown;
 	unsigned messages;
+	unsigned flags; /* of the pieces behind its head */
 	bool count_only;
 };
 
@@ -83,6 +84,11 @@ static void open_close(struct side *s, struct open_message **at, const char *how
 	struct open_message *m = *at;
 
 	drive_print(&s->text, buf_bytes(&m->text));
+	if (m->flags) {
+		drive_print(&s->text, BYTES("  flags"));
+		drive_print_flags(&s->text, m->flags);
+		drive_print(&s->text, BYTES("\n"));
+	}
 	if (m->total || m->missing) {
 		drive_printf(&s->text, "  body %llu", (unsigned long long)m->total);
 		if (m->missing)
@@ -150,11 +156,9 @@ static void piece_take(struct drive *d, const struct piece *p, const struct fram
 		drive_print_head(&(*at)->text, p, ops->name);
 		d->result->heads++;
 	}
-	if (!*at && p->what == (PIECE_ABORT | PIECE_BOTH)) { /* before a reply, behind the request */
-		drive_printf(&s->text, "%c reset corr=%llu\n", side, (unsigned long long)p->corr);
-		return;
-	}
 	MUST(*at);
+	if (!(p->what & PIECE_HEAD))
+		(*at)->flags |= p->flags & ~(p->what & PIECE_MESSAGE ? FLAG_COMPRESSED : 0u);
 	if ((p->what & PIECE_BODY) || p->missing)
 		body_add(*at, p);
 	if ((p->what & PIECE_END) && !(p->what & PIECE_HEAD))

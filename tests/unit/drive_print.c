@@ -94,11 +94,6 @@ void drive_print_end(struct buf *b, const struct piece *p)
 			drive_printf(b, " %s", outcomes[h->outcome]);
 		drive_print(b, BYTES("\n"));
 	}
-	if (p->flags & ~(unsigned)FLAG_COMPRESSED) {
-		drive_print(b, BYTES("  flags"));
-		drive_print_flags(b, p->flags & ~(unsigned)FLAG_COMPRESSED);
-		drive_print(b, BYTES("\n"));
-	}
 	put_attributes(b, h);
 }
 

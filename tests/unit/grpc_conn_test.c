@@ -668,7 +668,7 @@ static const Sidetap__V1__Call *late_call(uint32_t stream, const char *block, st
 static void is_unsure(const Sidetap__V1__Call *c)
 {
 	assert_string_equal(c->protocol, "http2");
-	assert_memory_equal(attribute(c, "unknown"), "protocol,", 9);
+	assert_memory_equal(attribute(c, "unknown"), "protocol,call_type,", 19);
 	assert_int_equal(c->request->body.len, 13);
 	assert_string_equal(c->service, "");
 	assert_string_equal(c->method, "");

@@ -296,10 +296,14 @@ static void push_split(struct parts *p, uint32_t part, const char *rest, uint64_
 		{DIR_RESPONSE, part + 1, bytes_str(rest), rest_bytes, rest_bytes > 0},
 		{DIR_REQUEST, part + 1, BYTES("q"), 1, false},
 		{DIR_RESPONSE, part + 1, bytes_str(start), 0, false}};
+	struct attribute a[2] = {{"unknown", part ? BYTES("a,b") : BYTES("a")},
+				 {part ? "late" : "early", BYTES("1")}};
 	struct record_call in = {.connection_id = BYTES("c"),
 				 .sequence = 7,
 				 .part = part,
 				 .last_part = part == 2,
+				 .attributes = a,
+				 .n_attributes = part == 1 ? 0 : 2,
 				 .stream = m,
 				 .n_stream = part == 2 ? 1 : 3};
 	Sidetap__V1__Call *c = make(&in);
@@ -320,9 +324,13 @@ static void on_split(void *ctx, const Sidetap__V1__Call *c)
 				      (int)c->stream[i]->body.len, (char *)c->stream[i]->body.data,
 				      (int)c->stream[i]->body_bytes,
 				      c->stream[i]->compressed ? "c" : "");
+	assert_int_equal(c->n_attributes, 3);
+	assert_string_equal(c->attributes[0]->value, "a,b");
+	assert_string_equal(c->attributes[1]->key, "early");
+	assert_string_equal(c->attributes[2]->key, "late");
 }
 
-/* A stream message that left in pieces is one again; without the part that ends it, nothing else joins it. */
+/* An attribute told again stands once. A stream message that left in pieces is one again; without the part that ends it, nothing else joins it. */
 static void split_messages_are_joined(void **state)
 {
 	(void)state;

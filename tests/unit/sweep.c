@@ -218,12 +218,46 @@ static bool headers_fit(const struct joined *r, const Message *a, const Message 
 	       want = trailers ? b->n_trailers : b->n_headers;
 	Sidetap__V1__Header **list = trailers ? a->trailers : a->headers;
 	for (size_t i = 0; i < n; i++)
-		if (!header_in(list[i], b, trailers))
+		if (!header_in(list[i], b, trailers) &&
+		    !(!trailers && flagged(r, "gap") && header_in(list[i], b, true)))
 			return DIFFERS("header %s=%.*s", list[i]->name, (int)list[i]->value.len,
 				       (const char *)list[i]->value.data);
 	if (n != want && !cut(r))
 		return DIFFERS("%zu headers, not %zu", n, want);
 	return true;
+}
+
+/* gRPC whose content type is not known: its message still has the prefix of five bytes. */
+static bool is_bare(const struct joined *r, const struct joined *t)
+{
+	return !strcmp(t->first->protocol, "grpc") && !strcmp(r->first->protocol, "http2");
+}
+
+enum { ANY_FLAG = 0xaa }; /* compressed or not: the record does not tell which */
+
+static void bare_add(struct buf *raw, struct bytes body)
+{
+	const uint8_t prefix[5] = {ANY_FLAG, (uint8_t)(body.n >> 24), (uint8_t)(body.n >> 16),
+				   (uint8_t)(body.n >> 8), (uint8_t)body.n};
+	assert_int_equal(buf_append(raw, bytes_of(prefix, sizeof(prefix))), 0);
+	assert_int_equal(buf_append(raw, body), 0);
+}
+
+static bool bare_fits(const struct joined *r, const struct joined *t, int dir)
+{
+	struct bytes a = buf_bytes(dir ? &r->resp : &r->req);
+	struct buf raw = {0};
+	for (size_t i = 0; i < t->n_stream; i++)
+		if (t->stream[i].dir == dir)
+			bare_add(&raw, buf_bytes(&t->stream[i].body));
+	if (!t->n_stream && (a.n || (dir ? t->resp.n : t->req.n))) /* none, or one of no bytes */
+		bare_add(&raw, buf_bytes(dir ? &t->resp : &t->req));
+	bool fits = a.n == raw.n || (cut(r) && a.n < raw.n);
+	for (size_t i = 0; fits && i < a.n; i++)
+		fits = a.p[i] == raw.p[i] || (raw.p[i] == ANY_FLAG && a.p[i] < 2);
+	size_t want = raw.n;
+	buf_fini(&raw);
+	return fits || DIFFERS("%zu bytes with prefixes, not %zu", a.n, want);
 }
 
 static bool body_fits(const struct joined *r, struct bytes a, struct bytes b, uint64_t a_total,
@@ -237,29 +271,6 @@ static bool body_fits(const struct joined *r, struct bytes a, struct bytes b, ui
 		return DIFFERS("%zu of %llu body bytes, not %zu of %llu", a.n,
 			       (unsigned long long)a_total, b.n, (unsigned long long)b_total);
 	return true;
-}
-
-/* Messages of one direction of a stream: each is one of the truth's, in order. */
-static bool stream_fits(const struct joined *r, const struct joined *t, int dir)
-{
-	size_t at = 0, n = 0, want = 0;
-	for (size_t i = 0; i < t->n_stream; i++)
-		want += t->stream[i].dir == dir;
-	for (size_t i = 0; i < r->n_stream; i++) {
-		if (r->stream[i].dir != dir)
-			continue;
-		struct bytes m = buf_bytes(&r->stream[i].body);
-		for (; at < t->n_stream; at++) {
-			struct bytes whole = buf_bytes(&t->stream[at].body);
-			if (t->stream[at].dir == dir &&
-			    (cut(r) ? bytes_starts(whole, m) : bytes_eq(whole, m)))
-				break;
-		}
-		if (at++ == t->n_stream)
-			return DIFFERS("stream message %zu of %zu bytes", i, m.n);
-		n++;
-	}
-	return n == want || cut(r) || DIFFERS("%zu messages, not %zu", n, want);
 }
 
 static const Message *message_of(const Call *c, int dir)
@@ -281,19 +292,56 @@ static uint64_t total_of(const struct joined *j, int dir)
 	return last && last->body_bytes > total ? last->body_bytes : total;
 }
 
+/* Messages of one direction of a stream: each is one of the truth's, in order. */
+static bool stream_fits(const struct joined *r, const struct joined *t, int dir)
+{
+	size_t at = 0, n = 0, want = 0, only = 0;
+	for (size_t i = 0; i < t->n_stream; i++)
+		if (t->stream[i].dir == dir) {
+			only = i;
+			want++;
+		}
+	if (!r->n_stream && want < 2) /* of what was seen, one message each way: told as bodies */
+		return body_fits(r, buf_bytes(dir ? &r->resp : &r->req),
+				 want ? buf_bytes(&t->stream[only].body) : bytes_of(NULL, 0),
+				 total_of(r, dir), want ? t->stream[only].body_bytes : 0);
+	for (size_t i = 0; i < r->n_stream; i++) {
+		if (r->stream[i].dir != dir)
+			continue;
+		struct bytes m = buf_bytes(&r->stream[i].body);
+		for (; at < t->n_stream; at++) {
+			struct bytes whole = buf_bytes(&t->stream[at].body);
+			if (t->stream[at].dir == dir &&
+			    (cut(r) ? bytes_starts(whole, m) : bytes_eq(whole, m)))
+				break;
+		}
+		if (at++ == t->n_stream)
+			return DIFFERS("stream message %zu of %zu bytes", i, m.n);
+		n++;
+	}
+	return n == want || cut(r) || DIFFERS("%zu messages, not %zu", n, want);
+}
+
+/* Some of its bytes passed when the other's did: or a retransmission of them, where the first was dropped. */
+enum { RETRANSMISSION_NS = 100000000 };
+
+static bool same_time(const struct joined *r, const struct joined *t, int dir)
+{
+	const Message *a = dir ? r->resp_head : r->req_head, *b = dir ? t->resp_head : t->req_head;
+	return b && a->start_unix_ns <= end_of(t, dir) + RETRANSMISSION_NS &&
+	       end_of(r, dir) >= b->start_unix_ns;
+}
+
 static bool half_fits(const struct joined *r, const struct joined *t, int dir)
 {
 	const Message *a = dir ? r->resp_head : r->req_head, *b = dir ? t->resp_head : t->req_head;
-	if (!b)
-		return DIFFERS("a %s", dir ? "response" : "request");
-	if (a->start_unix_ns > end_of(t, dir) || end_of(r, dir) < b->start_unix_ns)
-		return DIFFERS("bytes of another time");
 	struct bytes bodies[2] = {buf_bytes(dir ? &r->resp : &r->req),
 				  buf_bytes(dir ? &t->resp : &t->req)};
 	const Message *last = message_of(r->last, dir), *want = message_of(t->last, dir);
 	return headers_fit(r, a, b, false) &&
 	       (!last || !want || headers_fit(r, last, want, true)) &&
-	       (t->n_stream || r->n_stream
+	       (is_bare(r, t) ? bare_fits(r, t, dir)
+		: t->n_stream || r->n_stream
 			? stream_fits(r, t, dir)
 			: body_fits(r, bodies[0], bodies[1], total_of(r, dir), total_of(t, dir)));
 }
@@ -302,8 +350,8 @@ static bool protocol_fits(const struct joined *r, const struct joined *t)
 {
 	if (!strcmp(r->first->protocol, t->first->protocol))
 		return true;
-	if (!strcmp(t->first->protocol, "grpc") && !strcmp(r->first->protocol, "http2") &&
-	    has_unknown(r))
+	if (is_bare(r, t) &&
+	    (unknown(r->first, "protocol") || unknown(r->last, "protocol") || !r->req_head))
 		return true;
 	return DIFFERS("protocol %s", r->first->protocol);
 }
@@ -319,6 +367,7 @@ static bool names_fit(const struct joined *r, const struct joined *t)
 static bool type_fits(const struct joined *r, const struct joined *t)
 {
 	return !strcmp(r->last->call_type, t->last->call_type) || cut(r) ||
+	       unknown(r->first, "call_type") || unknown(r->last, "call_type") ||
 	       DIFFERS("call_type %s", r->last->call_type);
 }
 
@@ -403,7 +452,8 @@ struct search {
 /* What is said of calls of another time, or with other names or status, tells little. */
 static int weight(const char *text)
 {
-	static const char *const light[] = {"bytes of", "path", "service", "method", "status_code"};
+	static const char *const light[] = {"path", "service", "method", "status_text",
+					    "status_code"};
 	for (int i = 0; i < 5; i++)
 		if (!strncmp(text, light[i], strlen(light[i])))
 			return i + 1;
@@ -421,6 +471,10 @@ static struct search search(const struct sweep_run *truth, const struct joined *
 		for (int d = 0; d < 2; d++) {
 			if (!(d ? r->resp_head : r->req_head))
 				continue;
+			if (!same_time(r, t, d)) {
+				fits[d] = false;
+				continue;
+			}
 			fits[d] = d ? response_fits(r, t) : request_fits(r, t);
 			if (fits[d])
 				s.half[d] = t;
@@ -437,9 +491,12 @@ static char *told(const struct joined *r, const char *what, const char *detail)
 {
 	char *text = NULL;
 	const Call *c = r->first;
-	assert_true(asprintf(&text, "%s: %s; %s %s %s %s %s status %d outcome %d flags %s", what,
-			     detail, c->id, c->protocol, c->service, c->method, c->path,
-			     r->last->status_code, r->last->outcome, records_flags(r->last)) > 0);
+	const char *names = records_attribute(r->last, "unknown");
+	assert_true(asprintf(&text,
+			     "%s: %s; %s %s %s %s %s status %d %s outcome %d unknown %s flags %s",
+			     what, detail, c->id, c->protocol, c->service, c->method, c->path,
+			     r->last->status_code, r->last->status_text, r->last->outcome,
+			     names ? names : "", records_flags(r->last)) > 0);
 	return text;
 }
 
@@ -450,7 +507,8 @@ static char *claim_make(const struct sweep_run *truth, const struct joined *r, s
 	bool halves[2] = {r->req_head != NULL, r->resp_head != NULL};
 	for (int d = 0; d < 2; d++)
 		if (halves[d] && !s.half[d])
-			return told(r, d ? "wrong response" : "wrong request", s.why[d]);
+			return told(r, d ? "wrong response" : "wrong request",
+				    *s.why[d] ? s.why[d] : "nobody's bytes");
 	struct sweep_share *share = share_of(shares, r->first->protocol);
 	if (halves[0] && halves[1] && by_order(r)) {
 		share->by_order++;

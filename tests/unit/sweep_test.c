@@ -40,6 +40,52 @@ static void capture_ready(struct capture *c)
 	assert_true(c->truth.n > 0);
 }
 
+/* The token of a text that holds no other one; -1: none. */
+static long token_in(struct bytes b, long found, const char *name)
+{
+	for (size_t i = 0; i + 7 <= b.n; i++) {
+		char digits[7] = "";
+		if (b.p[i] != 't' || strspn(memcpy(digits, b.p + i + 1, 6), "0123456789") != 6)
+			continue;
+		long token = atol(digits);
+		if (found >= 0 && found != token)
+			fail_msg("%s: a call with the tokens %ld and %ld", name, found, token);
+		found = token;
+	}
+	return found;
+}
+
+static long token_of(const Sidetap__V1__Message *m, long found, const char *name)
+{
+	for (size_t i = 0; m && i < m->n_headers; i++)
+		found = token_in(bytes_of(m->headers[i]->value.data, m->headers[i]->value.len),
+				 found, name);
+	for (size_t i = 0; m && i < m->n_trailers; i++)
+		found = token_in(bytes_of(m->trailers[i]->value.data, m->trailers[i]->value.len),
+				 found, name);
+	return m ? token_in(bytes_of(m->body.data, m->body.len), found, name) : found;
+}
+
+/* The whole run is the truth only when it is: as many calls as were made, each with one token in all its fields. */
+static void truth_is_made(const struct capture *c, size_t made)
+{
+	if (c->truth.n != made)
+		fail_msg("%s: %zu calls, %zu were made", c->name, c->truth.n, made);
+	for (size_t i = 0; i < c->truth.n; i++) {
+		const Sidetap__V1__Call *r = c->truth.calls[i].first;
+		long token = token_in(bytes_str(r->service), -1, c->name);
+		token = token_in(bytes_str(r->method), token, c->name);
+		token = token_in(bytes_str(r->path), token, c->name);
+		token = token_in(bytes_str(r->status_text), token, c->name);
+		long request = token_of(r->request, token, c->name);
+		long response = token_of(r->response, token, c->name);
+		if (request < 0 || request != response || r->n_flags)
+			fail_msg("%s: call %zu %s %s: token %ld, of the reply %ld, flags %s",
+				 c->name, i, r->method, r->path, request, response,
+				 records_flags(r));
+	}
+}
+
 /* Captures that were cut from others are no truth. */
 static bool is_cut(const char *name)
 {
@@ -70,8 +116,9 @@ static int setup(void **state)
 		struct capture *c = &captures[n_captures++];
 		snprintf(c->name, sizeof(c->name), "%s", sweep_gens[i].name);
 		gen_init(&c->g);
-		sweep_gens[i].make(&c->g, 0x5eed + i);
+		size_t made = sweep_gen_make(&sweep_gens[i], &c->g, 0x5eed + i);
 		capture_ready(c);
+		truth_is_made(c, made);
 	}
 	return 0;
 }
@@ -93,36 +140,6 @@ static void hold(const struct capture *c, const struct packet *p, size_t n, uint
 	sweep_run(&seen, p, n, c->port && b % 4 != 3 ? &c->port : NULL);
 	char *wrong = sweep_compare(&c->truth, &seen, from_ns, shares);
 	sweep_run_fini(&seen);
-	if (wrong && getenv("SWEEP_DUMP")) {
-		sweep_run(&seen, p, n, c->port && b % 4 != 3 ? &c->port : NULL);
-		for (size_t i = 0; i < seen.n; i++) {
-			const Sidetap__V1__Call *r = seen.calls[i].last;
-			if (strstr(r->client, getenv("SWEEP_DUMP")) ||
-			    strstr(r->server, getenv("SWEEP_DUMP")))
-				printf("0 < seq REC %s %s %s %s %d %d %s | %s req %d resp %d\n",
-				       r->id, r->protocol, r->method, r->path, r->status_code,
-				       r->outcome, records_flags(r),
-				       r->response && r->response->n_headers
-					       ? (char *)r->response->headers[0]->value.data
-					       : "",
-				       !!r->request, !!r->response);
-		}
-		for (size_t i = 0; i < n; i++) {
-			if (atoi(getenv("SWEEP_DUMP")) !=
-			    (p[i].sport == c->port ? p[i].dport : p[i].sport))
-				continue;
-			printf("%zu %c seq %u ack %u len %u flags %x ts %llu: ", i,
-			       p[i].sport == c->port ? '<' : '>', p[i].seq, p[i].ack, p[i].len,
-			       p[i].flags, (unsigned long long)p[i].ts_ns);
-			for (size_t k = 0; k < p[i].data.n && k < 70; k++)
-				putchar(p[i].data.p[k] < 32 ? '.' : p[i].data.p[k]);
-			printf(" ... ");
-			for (size_t k = p[i].data.n > 40 ? p[i].data.n - 40 : 0; k < p[i].data.n;
-			     k++)
-				putchar(p[i].data.p[k] < 32 ? '.' : p[i].data.p[k]);
-			printf("\n");
-		}
-	}
 	if (wrong)
 		fail_msg("%s, %s %llu %llu: %s", c->name, how, (unsigned long long)a,
 			 (unsigned long long)b, wrong);

@@ -231,7 +231,14 @@ static void r3_exceptions_that_lie(void **state)
 	struct thrift_result r = result(THRIFT_BINARY, THRIFT_EXCEPTION,
 					BYTES("\x0b\0\1\x7f\xff\xff\xff"
 					      "abc"));
-	assert_true(!r.known && !r.broken && bytes_eq(r.text, BYTES("abc")));
+	assert_true(!r.known && !r.broken && r.text.n == 0);
+	/* cut behind what a record keeps of a text */
+	uint8_t cut[7 + 1024] = "\x0b\0\1\x7f\xff\xff\xff";
+	memset(cut + 7, 'x', 1024);
+	r = result(THRIFT_BINARY, THRIFT_EXCEPTION, bytes_of(cut, sizeof(cut)));
+	assert_true(!r.known && r.text.n == 1024);
+	r = result(THRIFT_BINARY, THRIFT_EXCEPTION, bytes_of(cut, sizeof(cut) - 1));
+	assert_true(!r.known && r.text.n == 0);
 	assert_true(result(THRIFT_BINARY, THRIFT_EXCEPTION,
 			   BYTES("\x0b\0\1\xff\xff\xff\xff"
 				 "abc"))

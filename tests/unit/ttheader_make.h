@@ -264,8 +264,8 @@ static inline struct bytes stream_frame(unsigned frame_type, uint32_t id, const 
 					struct bytes payload, const struct make_string *strings)
 {
 	char type[2] = {(char)('0' + frame_type), 0};
-	struct make m = {.flags = TTHEADER_STREAMING, .seq = id, .protocol = 0x10,
-			 .payload = payload};
+	struct make m = {
+		.flags = TTHEADER_STREAMING, .seq = id, .protocol = 0x10, .payload = payload};
 
 	for (unsigned i = 0; strings && strings[i].name; i++)
 		m.strings[i] = strings[i];

@@ -23,7 +23,8 @@ static struct bytes meta(uint32_t id)
 
 static struct bytes opening(uint32_t id)
 {
-	return stream_frame(TTHEADER_HEADER, id, "Talk", BYTES(""), STRINGS({"isn", "Chat"}, {"k", "v"}));
+	return stream_frame(TTHEADER_HEADER, id, "Talk", BYTES(""),
+			    STRINGS({"isn", "Chat"}, {"k", "v"}));
 }
 
 static struct bytes answering(uint32_t id)
@@ -55,6 +56,9 @@ static struct bytes rst(uint32_t id)
 	"< ttheader transport=unframed+streaming+binary corr=429496729" id                         \
 	" method=Talk\n  h srv: 1\n"
 
+#define RESET(side, id, by)                                                                        \
+	side " corr=429496729" id " ends\n  a rst_by=" by "\n  a rst_code=12007\n  a ttscp=a,b\n"
+
 static void one_stream(void **state)
 {
 	(void)state;
@@ -68,8 +72,8 @@ static void one_stream(void **state)
 	client(trailer(1));
 	server(data(1, "due"));
 	server(trailer(1));
-	tells(OPENED("7") "  message ends at 3\n  message ends at 3\n  t t: 1\n  body 3 one\n  end\n"
-	      ANSWERED("7") "  message ends at 3\n  message ends at 6\n  t t: 1\n  body 6 unodue\n  end\n");
+	tells(OPENED("7") "  message ends at 3\n  message ends at 3\n  t t: 1\n  body 3 one\n  end\n" ANSWERED(
+		"7") "  message ends at 3\n  message ends at 6\n  t t: 1\n  says ok\n  body 6 unodue\n  end\n");
 }
 
 /* Streams and unary calls share a connection; a sequence id may be that of a stream. */
@@ -87,8 +91,8 @@ static void interleaved(void **state)
 	char *text = told();
 	has(text, OPENED("7") "  message ends at 1\n  t t: 1\n  body 1 a\n  end\n");
 	has(text, OPENED("8") "  message ends at 1\n  t t: 1\n  body 1 b\n  end\n");
-	has(text, ANSWERED("7") "  message ends at 1\n  t t: 1\n  body 1 A\n  end\n");
-	has(text, ANSWERED("8") "  message ends at 1\n  t t: 1\n  body 1 B\n  end\n");
+	has(text, ANSWERED("7") "  message ends at 1\n  t t: 1\n  says ok\n  body 1 A\n  end\n");
+	has(text, ANSWERED("8") "  message ends at 1\n  t t: 1\n  says ok\n  body 1 B\n  end\n");
 	has(text, "> ttheader transport=unframed+binary corr=1 method=Unary\n");
 	has(text, "< ttheader transport=unframed+binary corr=1 method=Unary ok\n");
 	free(text);
@@ -108,12 +112,36 @@ static void behind_a_rst(void **state)
 	server(rst(2));
 	client(join(opening(1), trailer(1)));
 	server(join(answering(1), trailer(1)));
-	tells(OPENED("7") "  abort\n" OPENED("8") "  abort\n" OPENED("7") "  t t: 1\n  end\n" ANSWERED("8")
-	      "  abort\n" ANSWERED("7") "  t t: 1\n  end\n");
+	tells(OPENED("7") "  abort\n" RESET(">", "7", "client") OPENED("8") "  abort\n" OPENED(
+		"7") "  t t: 1\n  end\n" ANSWERED("8") "  abort\n" RESET("<", "8", "server")
+		      ANSWERED("7") "  t t: 1\n  says ok\n  end\n");
 	begin();
 	client(join(opening(1), trailer(1)));
 	client(rst(1)); /* both directions stand between messages */
-	tells_part("  end\n> reset corr=4294967297\n");
+	tells_part("  end\n" RESET(">", "7", "client"));
+}
+
+/* A Rst while the other side is in the middle of a message: its rest is read over. */
+static void rst_inside_a_message(void **state)
+{
+	struct bytes b = data(1, "0123456789");
+
+	(void)state;
+	for (int lost = 0; lost < 2; lost++) {
+		begin();
+		client(opening(1));
+		server(join(answering(1), bytes_head(b, b.n - 4)));
+		client(rst(1));
+		if (lost)
+			drive_add_gap(&say_script, DIR_RESPONSE, 4);
+		else
+			server(bytes_from(b, b.n - 4));
+		client(opening(2));
+		server(answering(2));
+		tells(OPENED("7") "  abort\n" RESET(">", "7", "client")
+			      OPENED("8") "  open\n" ANSWERED(
+				      "7") "  body 6 012345\n  abort\n" ANSWERED("8") "  open\n");
+	}
 }
 
 static void trailer_without_header(void **state)
@@ -123,8 +151,9 @@ static void trailer_without_header(void **state)
 	client(join(opening(1), trailer(1)));
 	server(stream_frame(TTHEADER_TRAILER, 1, "Talk", BYTES(""),
 			    STRINGS({"biz-status", "5"}, {"biz-message", "m"})));
-	tells_part("\n< ttheader transport=unframed+streaming+binary corr=4294967297 method=Talk status=5 "
-		   "text=m declared\n  h biz-status: 5\n  h biz-message: m\n  end\n");
+	tells_part(
+		"\n< ttheader transport=unframed+streaming+binary corr=4294967297 method=Talk status=5 "
+		"text=m declared\n  h biz-status: 5\n  h biz-message: m\n  end\n");
 }
 
 static void unknown_streams(void **state)
@@ -157,12 +186,16 @@ static void id_reused(void **state)
 	begin();
 	client(join(opening(1), data(1, "a")));
 	client(join(opening(1), trailer(1)));
-	tells(OPENED("7") "  message ends at 1\n  body 1 a\n  abort\n" OPENED("7") "  t t: 1\n  end\n");
+	tells(OPENED("7") "  message ends at 1\n  body 1 a\n  abort\n"
+			  "> corr=4294967297 ends "
+			  "protocol_error\n" OPENED("7") "  t t: 1\n  end\n");
 }
 
 static void protobuf_streams(void **state)
 {
-	struct make m = {.flags = TTHEADER_STREAMING, .seq = 1, .protocol = 0x11,
+	struct make m = {.flags = TTHEADER_STREAMING,
+			 .seq = 1,
+			 .protocol = 0x11,
 			 .ints = {{27, "2"}, {9, "M"}}};
 
 	(void)state;
@@ -268,7 +301,8 @@ static void gap_inside_a_message(void **state)
 	client(join(opening(1), bytes_head(b, b.n - 6)));
 	drive_add_gap(&say_script, DIR_REQUEST, 6);
 	client(join(data(1, "next"), trailer(1)));
-	tells_part("  message ends at 4\n  message ends at 8\n  t t: 1\n  body 8 missing 6 0123next\n  end\n");
+	tells_part(
+		"  message ends at 4\n  message ends at 8\n  t t: 1\n  body 8 missing 6 0123next\n  end\n");
 }
 
 /* Replies out of step: a stream that had begun to answer is over, one that had not may still begin. */
@@ -286,7 +320,7 @@ static void gap_between_frames(void **state)
 	client(join(data(3, "y"), trailer(3)));
 	char *text = told();
 	has(text, "  body 1 a\n  lost\n< lost to a gap\n");
-	has(text, ANSWERED("9") "  message ends at 1\n  t t: 1\n  body 1 c\n  end\n");
+	has(text, ANSWERED("9") "  message ends at 1\n  t t: 1\n  says ok\n  body 1 c\n  end\n");
 	has_not(text, "beginning");
 	has_not(text, "body 2");
 	free(text);
@@ -299,7 +333,7 @@ static void gap_between_frames(void **state)
 	text = told();
 	has(text, "  body 1 a\n  lost\n");
 	has(text, OPENED("8") "  t t: 1\n  end\n");
-	has(text, ANSWERED("7") "  message ends at 1\n  t t: 1\n  body 1 c\n  end\n");
+	has(text, ANSWERED("7") "  message ends at 1\n  t t: 1\n  says ok\n  body 1 c\n  end\n");
 	free(text);
 }
 
@@ -320,6 +354,7 @@ int main(void)
 		cmocka_unit_test(one_stream),
 		cmocka_unit_test(interleaved),
 		cmocka_unit_test(behind_a_rst),
+		cmocka_unit_test(rst_inside_a_message),
 		cmocka_unit_test(trailer_without_header),
 		cmocka_unit_test(unknown_streams),
 		cmocka_unit_test(frame_without_type),

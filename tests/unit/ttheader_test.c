@@ -47,7 +47,8 @@ static void payload_forms(void **state)
 		snprintf(want, sizeof(want), "> %s transport=%s corr=7 method=Echo\n  body %zu ",
 			 forms[i].protocol, forms[i].transport, q.n);
 		tells_part(want);
-		snprintf(want, sizeof(want), "\n  end\n< %s transport=%s corr=7 method=Echo ok\n  body %zu ",
+		snprintf(want, sizeof(want),
+			 "\n  end\n< %s transport=%s corr=7 method=Echo ok\n  body %zu ",
 			 forms[i].protocol, forms[i].transport, r.n);
 		tells_part(want);
 	}
@@ -70,13 +71,33 @@ static void body_is_the_message(void **state)
 
 static void keys_have_names(void **state)
 {
-	static const char *const names[] = {
-		"mesh_version", "transport_type", "log_id", "from_service", "from_cluster",
-		"from_idc", "to_service", "to_cluster", "to_idc", "to_method", "env",
-		"dest_address", "rpc_timeout_ms", "read_timeout_ms", "ring_hash_key", "ddp_tag",
-		"with_mesh_header", "connect_timeout_ms", "span_context", "short_connection",
-		"from_method", "stress_tag", "msg_type", "http_content_type", "raw_ring_hash_key",
-		"lb_type", "cluster_shard_id"};
+	static const char *const names[] = {"mesh_version",
+					    "transport_type",
+					    "log_id",
+					    "from_service",
+					    "from_cluster",
+					    "from_idc",
+					    "to_service",
+					    "to_cluster",
+					    "to_idc",
+					    "to_method",
+					    "env",
+					    "dest_address",
+					    "rpc_timeout_ms",
+					    "read_timeout_ms",
+					    "ring_hash_key",
+					    "ddp_tag",
+					    "with_mesh_header",
+					    "connect_timeout_ms",
+					    "span_context",
+					    "short_connection",
+					    "from_method",
+					    "stress_tag",
+					    "msg_type",
+					    "http_content_type",
+					    "raw_ring_hash_key",
+					    "lb_type",
+					    "cluster_shard_id"};
 	struct make m = {.seq = 1, .payload = binary(1, "E", 1, VOID_RESULT)};
 	static char values[N(names)][8];
 
@@ -277,7 +298,8 @@ static void always_zero(void **state)
 	client(FRAME(.seq = 0, .payload = binary(1, "A", 0, VOID_RESULT)));
 	server(FRAME(.seq = 0, .strings = {{"crrst", "1"}},
 		     .payload = binary(3, "A", 0, exception("no", 1, false))));
-	server(FRAME(.seq = 0, .strings = {{"crrst", "1"}}, .payload = binary(2, "x", 0, VOID_RESULT)));
+	server(FRAME(.seq = 0, .strings = {{"crrst", "1"}},
+		     .payload = binary(2, "x", 0, VOID_RESULT)));
 	char *text = told();
 	has(text, "> ttheader transport=unframed+binary method=A\n");
 	has(text, "< ttheader transport=unframed+binary method=A status=1 text=no server_error\n");
@@ -400,17 +422,20 @@ static void header_limit(void **state)
 	memset(big, 'b', sizeof(big) - 1);
 	begin();
 	say_script.limits.header_bytes = 1024;
-	client(frame_of(&m, join(BYTES("\x10\0\1\0\x09\0\1M"), make_blocks(&(struct make) {
-							 .strings = {{"a", "1"}, {"big", big}}}))));
+	client(frame_of(&m,
+			join(BYTES("\x10\0\1\0\x09\0\1M"),
+			     make_blocks(&(struct make) {.strings = {{"a", "1"}, {"big", big}}}))));
 	client(FRAME(.seq = 6, .payload = binary(1, "E", 6, VOID_RESULT)));
-	m = (struct make) {.seq = 5, .payload = framed(binary(3, "E", 5, exception("x", 6, false)))};
+	m = (struct make) {.seq = 5,
+			   .payload = framed(binary(3, "E", 5, exception("x", 6, false)))};
 	server(frame_of(&m, make_blocks(&(struct make) {.strings = {{"a", "1"}, {"big", big}}})));
 	server(FRAME(.seq = 6, .payload = binary(2, "E", 6, VOID_RESULT)));
 	char *text = told();
 	has(text, "> ttheader corr=5 method=M truncated\n  a to_method=M\n  h a: 1\n"
 		  "  body 22 \\x80\\x01");
 	has(text, "corr=6 method=E\n");
-	has(text, "< ttheader corr=5 truncated\n  h a: 1\n  body ");
+	has(text,
+	    "< ttheader corr=5 truncated\n  h a: 1\n  says status=6 server_error\n  body 29 ");
 	has(text, "corr=6 method=E ok\n");
 	free(text);
 }
@@ -435,7 +460,8 @@ static void header_count(void **state)
 
 static void gap_in_step(void **state)
 {
-	struct bytes q = FRAME(.seq = 1, .payload = binary(1, "E", 1, string_field(1, "0123456789")));
+	struct bytes q =
+		FRAME(.seq = 1, .payload = binary(1, "E", 1, string_field(1, "0123456789")));
 
 	(void)state;
 	for (size_t lost = 1; lost <= 8; lost += 7) {
@@ -466,7 +492,8 @@ static void gap_in_step(void **state)
 
 static void cut_by_close(void **state)
 {
-	struct bytes q = FRAME(.seq = 1, .payload = binary(1, "E", 1, string_field(1, "0123456789")));
+	struct bytes q =
+		FRAME(.seq = 1, .payload = binary(1, "E", 1, string_field(1, "0123456789")));
 
 	(void)state;
 	begin();
@@ -482,7 +509,8 @@ static void probes(void **state)
 {
 	struct bytes q = FRAME(.seq = 1, .ints = {{9, "M"}, {22, "1"}},
 			       .payload = binary(1, "M", 1, VOID_RESULT));
-	struct bytes r = FRAME(.seq = 1, .ints = {{22, "2"}}, .payload = binary(2, "M", 1, VOID_RESULT));
+	struct bytes r =
+		FRAME(.seq = 1, .ints = {{22, "2"}}, .payload = binary(2, "M", 1, VOID_RESULT));
 	struct bytes none = {NULL, 0};
 
 	(void)state;
@@ -494,6 +522,7 @@ static void probes(void **state)
 	assert_int_equal(framer_ttheader.probe(r, none), PROBE_REVERSED);
 	assert_int_equal(framer_ttheader.probe(patched(q, 0, 4, 20), none), PROBE_NO);
 	assert_int_equal(framer_ttheader.probe(BYTES("GET / HTTP/1.1\r\n"), none), PROBE_NO);
+	assert_int_equal(framer_ttheader.probe(BYTES("G"), none), PROBE_NO);
 	assert_int_equal(framer_ttheader.probe(BYTES("\0\0\0\x20\x0f\xff\0\0"), none), PROBE_NO);
 	assert_int_equal(framer_ttheader.probe_late(q, none), PROBE_YES);
 	assert_int_equal(framer_ttheader.probe_late(none, r), PROBE_YES);
@@ -520,9 +549,46 @@ static void probe_random(void **state)
 		b[0] = b[1] = b[2] = 0;
 		b[4] = 0x10;
 		b[5] = 0;
-		assert_int_not_equal(framer_ttheader.probe_late(bytes_of(b, sizeof(b)),
-								bytes_of(NULL, 0)),
-				     PROBE_YES);
+		assert_int_not_equal(
+			framer_ttheader.probe_late(bytes_of(b, sizeof(b)), bytes_of(NULL, 0)),
+			PROBE_YES);
+	}
+}
+
+/* Bytes changed at random: whatever is said does not depend on the cuts, and the driver's contract holds. */
+static void mutated(void **state)
+{
+	const char *const talk = "Talk";
+	struct bytes all[2] = {{NULL, 0}, {NULL, 0}};
+	uint64_t seed = 0xabcdef;
+
+	(void)state;
+	for (int d = 0; d < 2; d++)
+		for (uint32_t i = 0; i < 4; i++) {
+			struct bytes m = (i % 2 ? protobuf : binary)(1 + (unsigned)d, "E", i,
+								     string_field(0, "x"));
+			all[d] = join(all[d], FRAME(.flags = !d, .seq = i, .strings = {{"k", "v"}},
+						    .ints = {{9, "E"}}, .token = "t",
+						    .payload = i % 2 ? framed(m) : m));
+			all[d] = join(all[d], stream_frame(i < 3 ? 2 + i : 5, 1, talk, BYTES(""),
+							   STRINGS({"isn", "S"}, {"ttscp", "a"})));
+		}
+	for (int run = 0; run < 4000; run++) {
+		begin();
+		for (int d = 0; d < 2; d++) {
+			struct make_out o = {0};
+			out_bytes(&o, all[d]);
+			for (unsigned k = drive_random(&seed) % 4; k; k--)
+				o.p[drive_random(&seed) % o.n] =
+					(uint8_t)drive_random(&seed) >> drive_random(&seed) % 8;
+			drive_add(&say_script, d, made(&o));
+		}
+		say_script.late = run % 2;
+		struct drive_result whole = drive_run(&say_script, NULL, 0);
+		struct drive_result cut = drive_run_bytes(&say_script);
+		assert_string_equal((char *)cut.text.p, (char *)whole.text.p);
+		drive_result_fini(&cut);
+		drive_result_fini(&whole);
 	}
 }
 
@@ -551,6 +617,7 @@ int main(void)
 		cmocka_unit_test(cut_by_close),
 		cmocka_unit_test(probes),
 		cmocka_unit_test(probe_random),
+		cmocka_unit_test(mutated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, say_teardown);

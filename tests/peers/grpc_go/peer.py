@@ -12,6 +12,10 @@ SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "app")
 SERVICE, PROXY = 50052, 15052
 
 
+def late(*arguments, **more):
+    return Scenario(*arguments, share=SHARE, **more)
+
+
 def missing():
     return need("go")
 
@@ -38,18 +42,23 @@ def client(port, kinds):
     return run
 
 
+# Both encoders of header blocks index :path and grpc-status: what was inserted before the attach stays unknown, so
+# that a late record is right, but seldom knows every field (docs/protocols.md).
+SHARE = 0
+
+
 def scenarios():
     return [
-        Scenario("unary", [SERVICE], server(), client(SERVICE, "unary")),
-        Scenario("streams", [SERVICE], server(), client(SERVICE, "streams")),
-        Scenario("errors", [SERVICE], server(), client(SERVICE, "errors")),
-        Scenario("cut", [SERVICE], server(), client(SERVICE, "cut")),
-        Scenario("headers", [SERVICE], server(), client(SERVICE, "headers"), golden=False),
-        Scenario("large", [SERVICE], server(), client(SERVICE, "large"), golden=False, parts=True),
-        Scenario("long_stream", [SERVICE], server(), client(SERVICE, "long"), golden=False, parts=True,
+        late("unary", [SERVICE], server(), client(SERVICE, "unary")),
+        late("streams", [SERVICE], server(), client(SERVICE, "streams")),
+        late("errors", [SERVICE], server(), client(SERVICE, "errors")),
+        late("cut", [SERVICE], server(), client(SERVICE, "cut")),
+        late("headers", [SERVICE], server(), client(SERVICE, "headers"), golden=False),
+        late("large", [SERVICE], server(), client(SERVICE, "large"), golden=False, parts=True),
+        late("long_stream", [SERVICE], server(), client(SERVICE, "long"), golden=False, parts=True,
                  modes=("live",)),
-        Scenario("goaway", [SERVICE], server("--age"), client(SERVICE, "unary,streams"), modes=("live",),
+        late("goaway", [SERVICE], server("--age"), client(SERVICE, "unary,streams"), modes=("live",),
                  rounds=8, golden=False),
-        Scenario("envoy", [SERVICE, PROXY], server_and_envoy, client(PROXY, "unary,streams,errors"),
+        late("envoy", [SERVICE, PROXY], server_and_envoy, client(PROXY, "unary,streams,errors"),
                  golden=False),
     ]

@@ -84,16 +84,27 @@ def is_request(key):
                                      "client", "server")
 
 
+def names_unknown(record):
+    """The fields that a record says it could not know."""
+    return set(record.get("attributes", {}).get("unknown", "").split(",")) - {""}
+
+
 def may_be_unknown(record, key, seen):
     """A late record may leave this field open, if it says so."""
     flags = set(record.get("flags", []))
-    unknown = record.get("attributes", {}).get("unknown", "").split(",")
+    unknown = names_unknown(record)
+    if key == "call_type" and "protocol" in unknown:
+        return True
     if key == "outcome":
-        return seen == "UNKNOWN" and bool(flags & LATE)
+        return seen == "UNKNOWN" and bool(flags & LATE or {"status_code", "outcome"} & unknown)
     if key == "call_type":
-        return seen == "stream" and bool(flags & LATE)
+        return (seen == "stream" and bool(flags & LATE)) or key in unknown
     if key in ("protocol", "transport"):
         return key in unknown
+    if key == "status_text" and not seen:
+        return "status_code" in unknown or bool(flags & PARTIAL)
+    if key in ("request.body_bytes", "response.body_bytes"):
+        return "protocol" in unknown or bool(flags & PARTIAL)
     if key.startswith(("request.headers.", "response.headers.", "request.trailers.",
                        "response.trailers.")):
         side, what, _ = key.split(".", 2)
@@ -168,7 +179,9 @@ class Match:
             self.d.add(what, "flags %s, not %s" % (sorted(seen), sorted(want)))
 
     def check_bodies(self, what, x, record):
-        partial = self.late and set(record.get("flags", [])) & PARTIAL
+        # Of an unknown protocol are also what is its body, and what its stream messages.
+        partial = self.late and (set(record.get("flags", [])) & PARTIAL or
+                                 "protocol" in names_unknown(record))
         for side in ("request", "response"):
             if side + "_body" in x and not partial:
                 self.d.same(what, side + ".body", base64.b64decode(x[side + "_body"]),

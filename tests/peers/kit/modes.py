@@ -98,14 +98,14 @@ class Run:
         except Failure as e:
             raise Failure("%s: %s" % (mode, e)) from None
         calls, there, whole = m.share()
-        text = "%s %d/%d right" % (mode, whole, calls)
+        text = "%s %d/%d" % (mode, there, calls)
         if there > whole:
-            text += ", %d more with unknown fields or marked" % (there - whole)
+            text += " (%d in full)" % whole
         self.shares.append(text)
         print("\n".join([text] + m.lacking()), flush=True)
         if not calls:
             raise Failure(mode + ": the applications made no call after the attach")
-        if whole < calls * self.scenario.share:
+        if there < calls * self.scenario.share:
             raise Failure("%s, under %g of them" % (text, self.scenario.share))
 
     # --- a golden capture

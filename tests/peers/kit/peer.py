@@ -17,7 +17,7 @@ class Scenario:
     extra    extra(record): why this record needs no line of the log, or None: it needs one
     modes    of live, late, mid
     rounds   of the client in live mode
-    share    the least part of the calls after a late attach that must be there and right
+    share    the least part of the calls after a late attach that must be there: right, or unknown as they say
     golden   a capture of its live run is kept in tests/golden (run.py --golden)
     parts    calls may leave in parts
     timeout  seconds, for all modes together
@@ -32,7 +32,8 @@ class Scenario:
 
 
 def names():
-    return sorted(d for d in os.listdir(TOP) if os.path.exists(os.path.join(TOP, d, "peer.py")))
+    return sorted(d for d in os.listdir(TOP)
+                  if d != "kit" and os.path.exists(os.path.join(TOP, d, "peer.py")))
 
 
 def load(name):
@@ -42,12 +43,12 @@ def load(name):
         return sys.modules[key]
     spec = importlib.util.spec_from_file_location(key, os.path.join(TOP, name, "peer.py"))
     module = importlib.util.module_from_spec(spec)
-    sys.modules[key] = module
     spec.loader.exec_module(module)
     for attribute, default in (("QUICK", False), ("missing", lambda: None),
                                ("build", lambda cache: None)):
         if not hasattr(module, attribute):
             setattr(module, attribute, default)
+    sys.modules[key] = module  # whole: other threads find it there
     return module
 
 

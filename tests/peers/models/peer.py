@@ -49,6 +49,6 @@ def scenarios():
         return Scenario(name, [GATEWAY, SERVICE, EGRESS, RISK, AB_HTTP, AB_GRPC], start(http2),
                         lambda world: world.client("client", [
                             python(world.cache), os.path.join(APP, "http_calls.py"), GATEWAY,
-                            protocol, "--short"]), **how)
+                            protocol, "--short"]), share=0.7, **how)
 
     return [one("http1", "http1", False), one("http2", "http2", True, golden=False)]

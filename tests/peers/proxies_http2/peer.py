@@ -36,9 +36,9 @@ def scenarios():
     def one(name, proxy, protocol="http2", golden=False, **how):
         return chain.scenario(name, proxy, [FRONT] if proxy else [], protocol, golden=golden, **how)
 
-    def two(name, proxy, **how):
+    def two(name, proxy, *options, **how):
         return chain.scenario(name, proxy, [FRONT, MIDDLE], "http2",
-                              between=["127.0.0.1:%d=http2" % MIDDLE], **how)
+                              between=["127.0.0.1:%d=http2" % MIDDLE, *options], **how)
 
     return [
         one("direct", None, golden=True),
@@ -50,6 +50,7 @@ def scenarios():
         one("nghttpx", lambda w: chain.nghttpx(w, FRONT, SERVICE, "", ";;proto=h2"), golden=True),
         one("nginx", lambda w: chain.nginx(w, FRONT, SERVICE, "http2"), golden=True),
         two("haproxy_envoy", haproxy_then_envoy, golden=False),
-        two("proxy_v1", proxy_protocol(""), golden=False),
-        two("proxy_v2", proxy_protocol("-v2"), golden=True),
+        # HAProxy 2.6 refuses or forgets some of several streams at once where it sends PROXY to h2.
+        two("proxy_v1", proxy_protocol(""), "--sequential", golden=False),
+        two("proxy_v2", proxy_protocol("-v2"), "--sequential", golden=True),
     ]

@@ -147,6 +147,11 @@ func serve(aging bool) {
 	if aging { // GOAWAY, again and again, under load
 		options = append(options, grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: 200 * time.Millisecond}))
 	}
+	options = append(options, grpc.UnknownServiceHandler(func(_ any, ss grpc.ServerStream) error {
+		md, _ := metadata.FromIncomingContext(ss.Context())
+		say(line{Token: md.Get("x-token")[0], Expect: want("Missing", 12, "unary", nil)})
+		return status.Error(codes.Unimplemented, "no such method")
+	}))
 	s := grpc.NewServer(options...)
 	s.RegisterService(description(), nil)
 	l, err := net.Listen("tcp", hop)
