@@ -82,7 +82,8 @@ def scenarios():
     def brpc(channel, compress):
         return scenario("%s_%s" % (channel, compress), "brpc", "BrpcServer", "BrpcClient",
                         channel.upper(), compress.upper(),
-                        share=0.6 if channel == "pooled" else 0.8)
+                        share=0.4 if channel == "pooled" else 0.8,
+                        golden=channel == "single")
 
     return [brpc("single", "none"), brpc("pooled", "none"), brpc("single", "gzip"),
             brpc("pooled", "snappy"), brpc("short", "none"),
