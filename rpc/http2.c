@@ -603,7 +603,7 @@ static bool response_may_be_whole(const struct http2_stream *s)
 {
 	return s->half[DIR_REQUEST].state >= HTTP2_DONE && !s->grpc &&
 	       s->half[DIR_RESPONSE].state == HTTP2_OPEN &&
-	       (s->hidden || (!s->maybe_grpc && s->sized && s->got == s->expected));
+	       (s->hidden || (s->sized && s->got == s->expected));
 }
 
 /* Such a response ends. Where it is hidden, its outcome stays open. */
@@ -611,7 +611,7 @@ static void response_end(struct http2 *c, struct http2_stream *s, struct piece *
 {
 	static _Thread_local struct attribute attributes[HTTP2_ATTRIBUTES];
 
-	if (s->hidden) {
+	if (s->hidden || s->maybe_grpc) {
 		for (size_t i = 0; i < out->head.n_attributes; i++)
 			attributes[i] = out->head.attributes[i];
 		attributes[out->head.n_attributes++] =
