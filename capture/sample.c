@@ -260,8 +260,8 @@ static bool tail_holds(const struct sample_rule *r, enum outcome outcome, int32_
 	       (r->keep_status_max && status >= r->keep_status_min && status <= r->keep_status_max);
 }
 
-bool sampler_tail(struct sampler *s, const struct sample_state *st, enum outcome outcome, int32_t status,
-		  uint64_t latency_ns, uint64_t bytes, double *weight)
+bool sampler_tail(struct sampler *s, const struct sample_state *st, enum outcome outcome,
+		  int32_t status, uint64_t latency_ns, uint64_t bytes, double *weight)
 {
 	uint32_t i = st->rule <= s->n ? st->rule : (uint32_t)s->n;
 	struct rule_state *state = &s->state[i];

@@ -44,7 +44,8 @@ struct sample_rule {
 	double probability; /* 0 .. 1 */
 	double rate; /* calls kept a second; 0: no limit */
 	double bytes_per_second; /* of records; 0: no limit */
-	uint32_t first_per_method; /* these of each service and method in each minute, whatever else is said */
+	uint32_t
+		first_per_method; /* these of each service and method in each minute, whatever else is said */
 	/* tail conditions, decided at the end of the call: kept when one holds, else by the rest of the rule */
 	bool keep_errors; /* outcome other than OK */
 	uint64_t keep_slower_ns; /* 0: none */
@@ -62,7 +63,8 @@ bool sample_pattern_match(const struct sample_pattern *p, struct bytes text);
 struct sampler;
 
 /* Takes the rules (their memory too, also on failure). `fallback`: for calls that no rule matches. NULL: no memory. */
-struct sampler *sampler_new(struct sample_rule *rules, size_t n, struct sample_rule *fallback, uint64_t seed);
+struct sampler *sampler_new(struct sample_rule *rules, size_t n, struct sample_rule *fallback,
+			    uint64_t seed);
 void sampler_free(struct sampler *s);
 
 /* What is known of a call when its first head is there. All borrowed. */
@@ -87,8 +89,8 @@ struct sample_state {
 struct sample_state sampler_head(struct sampler *s, const struct sample_call *c, uint64_t now_ns);
 
 /* At the end (or with the first part that leaves): kept? Then *weight. bytes: of its record, about. */
-bool sampler_tail(struct sampler *s, const struct sample_state *st, enum outcome outcome, int32_t status,
-		  uint64_t latency_ns, uint64_t bytes, double *weight);
+bool sampler_tail(struct sampler *s, const struct sample_state *st, enum outcome outcome,
+		  int32_t status, uint64_t latency_ns, uint64_t bytes, double *weight);
 
 const struct sample_rule *sampler_rule(const struct sampler *s, uint32_t rule);
 

@@ -13,7 +13,7 @@ int sample_pattern_set(struct sample_pattern *p, const char *text)
 		return -ENOMEM;
 	free(p->text);
 	p->text = copy;
-	p->kind = special == n                            ? PATTERN_EXACT
+	p->kind = special == n                             ? PATTERN_EXACT
 		  : special == n - 1 && text[n - 1] == '*' ? PATTERN_PREFIX
 							   : PATTERN_GLOB;
 	if (p->kind == PATTERN_PREFIX)

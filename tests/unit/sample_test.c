@@ -120,7 +120,8 @@ static void probability_is_unbiased(void **state)
 		r.probability = i == 0 ? 0.5 : i == 1 ? 0.01 : 1;
 		struct sampler *s = one_rule(r);
 		struct truth t = run(s, 1000);
-		assert_true(fabs(t.kept - r.probability * CALLS) < 5 * sqrt(CALLS * r.probability + 1));
+		assert_true(fabs(t.kept - r.probability * CALLS) <
+			    5 * sqrt(CALLS * r.probability + 1));
 		unbiased("probability", &t);
 		struct sample_count c;
 		assert_true(sampler_count(s, 0, &c));
@@ -230,8 +231,10 @@ static void traces_are_whole_across_captures(void **state)
 		char trace[33];
 		snprintf(trace, sizeof(trace), "%016llx%016llx", (unsigned long long)rnd(),
 			 (unsigned long long)rnd());
-		struct sample_call c = {.trace_id = bytes_of(trace, 32), .connection = i, .seen_index = 1};
-		struct sample_call d = {.trace_id = bytes_of(trace, 32), .connection = 7, .seen_index = i};
+		struct sample_call c = {
+			.trace_id = bytes_of(trace, 32), .connection = i, .seen_index = 1};
+		struct sample_call d = {
+			.trace_id = bytes_of(trace, 32), .connection = 7, .seen_index = i};
 		bool in_a = sampler_head(a, &c, SECOND).keep;
 		assert_int_equal(in_a, sampler_head(a, &d, SECOND).keep);
 		if (in_a) /* the more generous capture has all of the other's traces */
@@ -273,12 +276,23 @@ static void patterns(void **state)
 	static const struct {
 		const char *pattern, *text;
 		bool want;
-	} t[] = {{"GET", "GET", true},	   {"GET", "GETS", false},    {"GET", "GE", false},
-		 {"/a/*", "/a/", true},	   {"/a/*", "/a/b/c", true},  {"/a/*", "/a", false},
-		 {"*", "", true},	   {"*", "x", true},	      {"*.js", "/x.js", true},
-		 {"*.js", "/x.jsx", false}, {"/v?/*/x", "/v1/a/b/x", true}, {"/v?/*/x", "/v/a/x", false},
-		 {"a*b*c", "a1b2b3c", true}, {"a*b*c", "a1b2b3", false}, {"", "", true},
-		 {"", "a", false},	   {"?", "", false}};
+	} t[] = {{"GET", "GET", true},
+		 {"GET", "GETS", false},
+		 {"GET", "GE", false},
+		 {"/a/*", "/a/", true},
+		 {"/a/*", "/a/b/c", true},
+		 {"/a/*", "/a", false},
+		 {"*", "", true},
+		 {"*", "x", true},
+		 {"*.js", "/x.js", true},
+		 {"*.js", "/x.jsx", false},
+		 {"/v?/*/x", "/v1/a/b/x", true},
+		 {"/v?/*/x", "/v/a/x", false},
+		 {"a*b*c", "a1b2b3c", true},
+		 {"a*b*c", "a1b2b3", false},
+		 {"", "", true},
+		 {"", "a", false},
+		 {"?", "", false}};
 	(void)state;
 	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
 		struct sample_pattern p = {0};
@@ -317,7 +331,10 @@ static void the_first_that_matches(void **state)
 	list[2].probability = 0;
 	struct sampler *s = sampler_new(list, 3, &rest, 1);
 	struct header h = {BYTES("x-debug"), BYTES("1"), 0};
-	struct sample_call c = {.service = BYTES("shop"), .path = BYTES("/health/x"), .headers = &h, .n_headers = 1};
+	struct sample_call c = {.service = BYTES("shop"),
+				.path = BYTES("/health/x"),
+				.headers = &h,
+				.n_headers = 1};
 	assert_false(sampler_head(s, &c, SECOND).keep);
 	c.path = BYTES("/buy");
 	struct sample_state st = sampler_head(s, &c, SECOND);
