@@ -308,12 +308,18 @@ static bool conn_probe(struct conns *cs, struct conn *c, enum dir dir, struct co
 static bool conn_probe_late(struct conns *cs, struct conn *c, enum dir dir, struct conn_input *in)
 {
 	struct conn_dir *d = &c->d[dir];
-	bool start = (in->hints & CANDIDATE) == CANDIDATE;
+	bool turn = (in->hints & CANDIDATE) == CANDIDATE;
+	/* of a quiet connection the first segment is a message's */
+	bool start = turn || (!c->skipped && (in->hints & RESYNC_SEGMENT_START));
 	c->skipped += in->data.n;
 	if (start) {
 		conn_gather_drop(cs, d, d->gather.n, CONN_EXIT_SKIPPED_ATTACH);
+		if (turn && !c->turned) /* of no known start */
+			conn_gather_drop(cs, &c->d[other(dir)], c->d[other(dir)].gather.n,
+					 CONN_EXIT_SKIPPED_ATTACH);
 		c->candidates++;
 		c->newest = dir;
+		c->turned |= turn;
 	}
 	if (!start && !d->gather.n) {
 		cs->exits[CONN_EXIT_SKIPPED_ATTACH] += in->data.n;
@@ -324,7 +330,7 @@ static bool conn_probe_late(struct conns *cs, struct conn *c, enum dir dir, stru
 	struct prober_verdict v = {0};
 	if (d->gather.n)
 		v = conn_ask(c, false, true);
-	if (v.ops && v.ops != &framer_opaque) {
+	if (v.ops && v.ops != &framer_opaque && (c->turned || v.ops->late_sure)) {
 		enum dir request = v.reversed ? DIR_RESPONSE : DIR_REQUEST;
 		if (c->newest == request) /* an older reply is none to it */
 			conn_gather_drop(cs, &c->d[other(request)], c->d[other(request)].gather.n,

@@ -179,12 +179,38 @@ static void sink_opening(void *ctx)
 	o->p->sink = sink_open(o->p->s->sink, o->cfg, &o->p->sink_ops, o->err, o->err_n);
 }
 
+/* After the sink, which has locked the spool: whoever left a file there is dead. */
+static void open_remains(struct pipeline *p)
+{
+	char err[512];
+	const char *exit = "";
+	struct record *rec = NULL;
+	if (!p->s->spool || !p->s->spool[0] || strncmp(p->s->sink, "kafka:", 6) != 0)
+		return;
+	while (remains_next(p->s->spool, &p->dead, &rec) == 1) {
+		log_warn("a process with this spool was killed: its last ledger is sent now");
+		if (p->sink_ops->submit(p->sink, &rec, &exit) < 0) {
+			record_free(rec);
+			log_error("its ledger could not be sent: %s; the next start tries again",
+				  exit);
+			return;
+		}
+	}
+	p->remains = remains_open(p->s->spool, p->instance, err, sizeof(err));
+	if (!p->remains)
+		log_warn("%s", err);
+	recorder_set_remains(p->recorder, p->remains);
+}
+
 static int open_sink(struct pipeline *p, char *err, size_t err_n)
 {
 	struct sink_cfg cfg = {.instance = p->instance,
+			       .spool = p->s->spool,
+			       .spool_bytes = p->s->spool_bytes,
 			       .verbose = p->s->verbose,
 			       .bodies = p->s->bodies,
 			       .report = recorder_report,
+			       .stored = recorder_stored,
 			       .own_port = on_own_port,
 			       .own_port_ctx = p};
 	struct recorder_cfg rc = {.sample = p->s->sample,
@@ -208,6 +234,7 @@ static int open_sink(struct pipeline *p, char *err, size_t err_n)
 	if (!p->sink)
 		return -EIO;
 	recorder_set_sink(p->recorder, p->sink_ops, p->sink);
+	open_remains(p);
 	return 0;
 }
 
@@ -460,6 +487,17 @@ static void drain_rings(struct pipeline *p)
 		p->sink_ops->service(p->sink);
 }
 
+/* told: the last ledgers, ours and those of the dead, are delivered or stored. */
+static void close_remains(struct pipeline *p, bool told)
+{
+	remains_close(p->remains, told);
+	p->remains = NULL;
+	if (p->recorder)
+		recorder_set_remains(p->recorder, NULL);
+	remains_forget(p->dead, told);
+	p->dead = NULL;
+}
+
 int pipeline_run(struct pipeline *p)
 {
 	while (!p->stop && turn(p))
@@ -476,6 +514,7 @@ int pipeline_run(struct pipeline *p)
 			"the final ledger could not be written: what was recorded cannot be proved complete");
 		p->failed = true;
 	}
+	close_remains(p, !p->failed);
 	return p->failed ? 1 : 0;
 }
 
@@ -515,6 +554,7 @@ void pipeline_free(struct pipeline *p)
 		p->attach = NULL;
 		p->ops->close(a);
 	}
+	close_remains(p, true); /* it never ran, else this was done */
 	if (p->sink)
 		p->sink_ops->close(p->sink);
 	flow_table_free(p->flows);

@@ -97,6 +97,8 @@ int pipeline_write_ledger(struct pipeline *p, bool final)
 		err = record_encode_ledger(&l, &rec);
 	}
 	const char *exit = "";
+	if (err == 0 && !final)
+		remains_ledger(p->remains, bytes_of(rec->data, rec->n));
 	if (err == 0)
 		err = p->sink_ops->submit(p->sink, &rec, &exit);
 	record_free(rec);

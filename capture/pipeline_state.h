@@ -8,6 +8,7 @@
 #include "capture/conn.h"
 #include "capture/flow.h"
 #include "capture/pipeline.h"
+#include "capture/remains.h"
 #include "capture/socks.h"
 
 enum { PIPELINE_STAGES_MAX = 16, PIPELINE_OWN_WORDS = 65536 / 64 };
@@ -26,6 +27,8 @@ struct pipeline {
 	struct conns *conns;
 	struct calls *calls;
 	struct recorder *recorder;
+	struct remains *remains; /* ours, with a spool */
+	struct remains_found *dead; /* those of processes that were killed, told by us */
 	struct socks *socks;
 	_Atomic uint64_t own[PIPELINE_OWN_WORDS];
 	sigset_t set; /* that the loop takes through signals */

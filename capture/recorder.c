@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "capture/remains.h"
 
 /* Ranges of lost record numbers are merged; beyond this many the nearest two become one, which then names
  * delivered records between them too. */
@@ -160,6 +161,16 @@ static void note_lost(struct recorder *r, uint64_t number, const char *exit)
 	lost_add(r, number, exit);
 }
 
+void recorder_stored(void *ctx, uint64_t number)
+{
+	remains_stored(((struct recorder *)ctx)->cfg.remains, number);
+}
+
+void recorder_set_remains(struct recorder *r, struct remains *m)
+{
+	r->cfg.remains = m;
+}
+
 void recorder_report(void *ctx, enum record_kind kind, uint64_t number, bool last_part,
 		     const char *exit)
 {
@@ -167,6 +178,7 @@ void recorder_report(void *ctx, enum record_kind kind, uint64_t number, bool las
 	if (kind == RECORD_LEDGER)
 		return;
 	r->in_sink--;
+	remains_settled(r->cfg.remains, number, exit);
 	if (exit) {
 		note_lost(r, number, exit);
 	} else {
@@ -333,9 +345,9 @@ static bool more_messages(const struct call *c, enum dir dir, bool last)
 	const struct call_message *m = &c->msg[dir];
 	if (!m->done && !last && !c->ending)
 		return true;
-	/* of one that ended: its holes may have held some when it has none, or bytes behind its last one */
+	/* of one that ended: its holes may have held some when it has none; behind one, what they held is counted */
 	return c->flags & (FLAG_GAP | FLAG_EVICTED | FLAG_CAPTURE_ENDED) &&
-	       (!m->done || !c->n_messages[dir] || call_messages(c, dir) > c->n_messages[dir]);
+	       (!m->done || !c->n_messages[dir]);
 }
 
 /* The kind of a call, or CALL_STREAM where messages that were not seen decide it */
@@ -368,6 +380,7 @@ static void submit(struct recorder *r, struct record *rec)
 		return;
 	record_free(rec);
 	r->in_sink--;
+	remains_settled(r->cfg.remains, number, err == -EAGAIN ? "queue_full" : exit);
 	note_lost(r, number, err == -EAGAIN ? "queue_full" : exit);
 }
 
@@ -445,6 +458,7 @@ static struct record *part_encode(struct recorder *r, struct call *c, bool last)
 	if (last || c->part == 0)
 		c->n_attributes_sent = c->n_attributes;
 	r->made++;
+	remains_made(r->cfg.remains, r->made);
 	r->bytes += rec->n;
 	uint64_t start = c->msg[0].started ? c->msg[0].start_ns : c->msg[1].start_ns;
 	rec->unix_ns = unix_ns(r, start);
@@ -491,7 +505,8 @@ size_t recorder_ledger(const struct recorder *r, struct ledger_stage *out, size_
 		.name = "records", .unit = "records", .in = r->made, .held = r->in_sink};
 	ledger_exit_add(&out[1], "delivered", r->delivered, false);
 	for (int i = 0; i < EXITS_MAX && r->exits[i].name; i++)
-		ledger_exit_add(&out[1], r->exits[i].name, r->exits[i].n, true);
+		ledger_exit_add(&out[1], r->exits[i].name, r->exits[i].n,
+				strcmp(r->exits[i].name, "spooled") != 0);
 	return 2;
 }
 

@@ -27,6 +27,7 @@ struct recorder_cfg {
 	 * again, false to drop the record. */
 	bool (*full)(void *ctx, unsigned attempt);
 	void *ctx;
+	struct remains *remains; /* where the fate of each record is written down; NULL: nowhere */
 };
 
 struct recorder;
@@ -40,6 +41,8 @@ void recorder_set_clock(struct recorder *r, int64_t clock_offset_ns);
 
 /* sink_cfg.report of the sink: what became of a record; ctx = the recorder. */
 sink_report_fn recorder_report;
+void recorder_stored(void *recorder, uint64_t number); /* sink_cfg.stored */
+void recorder_set_remains(struct recorder *r, struct remains *m); /* before the first call */
 
 /* Stages `sample` (calls) and `records` (records). */
 size_t recorder_ledger(const struct recorder *r, struct ledger_stage *out, size_t max);

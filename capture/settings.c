@@ -35,6 +35,11 @@ const struct option settings_options[] = {
 	 .arg = "URI", .initial = "print:",
 	 .help = "kafka://HOST:PORT[,...]/TOPIC[?property=value&...], kafka:embedded,\n"
 		 "file:DIR, print: (one line a call), null:"},
+	{.name = "spool", .kind = OPTION_STRING, .offset = AT(spool), .arg = "DIR",
+	 .help = "keep what Kafka does not take; sent later, also by the next run"},
+	{.name = "spool-size", .kind = OPTION_BYTES, .offset = AT(spool_bytes),
+	 .arg = "SIZE", .initial = "256MiB", .min = MIB, .max = 1024 * 1024 * MIB,
+	 .help = "of all its files; then the oldest leave, by name (default: 256MiB)"},
 	{.letter = 'v', .name = "verbose", .kind = OPTION_COUNTED, .offset = AT(verbose),
 	 .help = "print: headers too; -vv: say more on stderr"},
 	{.letter = 'x', .name = "bodies", .kind = OPTION_BOOL, .offset = AT(bodies),

@@ -18,6 +18,8 @@ struct settings {
 	char *attach; /* "auto", or "cgroup[:DIR|pid:7,...]", "socket[:lo]", "pcap[:lo]" */
 	char *read_file; /* --read; NULL: live */
 	char *sink; /* "print:" by default */
+	char *spool; /* directory; "": none */
+	uint64_t spool_bytes; /* 256 MiB */
 	double sample; /* 0 .. 1, of the calls */
 	double connections; /* 0 .. 1, of the connections */
 	uint64_t limit_calls, limit_bytes, limit_ns; /* 0: none */

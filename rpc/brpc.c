@@ -179,6 +179,8 @@ static int64_t call_head(struct brpc *b, enum dir dir, struct bytes in, const st
 	}
 	if (!brpc_meta_parse(meta_of(in, f), &m) || is_reply(&m) != (dir == DIR_RESPONSE))
 		return sized_bad(&b->sized, dir, out);
+	if (dir == DIR_RESPONSE && sized_reply_waits(&b->sized, m.corr, out))
+		return 0;
 	scratch.n = 0;
 	out->corr = m.corr;
 	head_common(out, &m, payload, &text);
@@ -247,8 +249,12 @@ static int brpc_check(const struct sized *s, enum dir dir, struct bytes in, stru
 	if (!f.stream && (!brpc_meta_parse(meta_of(in, &f), &m) || m.attachment > f.body - f.meta ||
 			  is_reply(&m) != (dir == DIR_RESPONSE)))
 		return -1;
-	*out = (struct sized_frame) {HEAD_BYTES + (uint64_t)f.body, m.corr,
-				     !f.stream && dir == DIR_RESPONSE};
+	*out = (struct sized_frame) {
+		.total = HEAD_BYTES + (uint64_t)f.body,
+		.id = m.corr,
+		.request = !f.stream && dir == DIR_REQUEST,
+		.reply = !f.stream && dir == DIR_RESPONSE,
+	};
 	return 1;
 }
 
@@ -316,6 +322,7 @@ const struct framer_ops framer_brpc = {
 	.skips_bodies = true,
 	.probe = brpc_probe,
 	.probe_late = brpc_probe_late,
+	.late_sure = true,
 	.init = brpc_init,
 	.next = brpc_next,
 	.gap = brpc_gap,

@@ -159,6 +159,8 @@ static int64_t call_head(struct dubbo2 *d, enum dir dir, struct bytes in,
 		*need = HEAD_BYTES + wanted;
 		return 0;
 	}
+	if (!is_request(f) && !reverse && sized_reply_waits(&d->sized, f->id, out))
+		return 0;
 	struct bytes body = bytes_head(bytes_from(in, HEAD_BYTES), wanted);
 	scratch.n = 0;
 	out->dir = is_request(f) ? DIR_REQUEST : DIR_RESPONSE;
@@ -204,12 +206,16 @@ static int dubbo2_check(const struct sized *s, enum dir dir, struct bytes in,
 	struct dubbo2_frame f;
 	int r = frame_check(in, &f);
 
-	(void)dir;
 	if (r == 1 && f.len > s->frame_max)
 		return -1;
 	if (r == 1)
-		*out = (struct sized_frame) {HEAD_BYTES + (uint64_t)f.len, f.id,
-					     !is_request(&f) && !(f.flags & FLAG_EVENT)};
+		*out = (struct sized_frame) {
+			.total = HEAD_BYTES + (uint64_t)f.len,
+			.id = f.id,
+			.request = is_request(&f) && (f.flags & FLAG_TWO_WAY) &&
+				   !(f.flags & FLAG_EVENT) && dir == DIR_REQUEST,
+			.reply = !is_request(&f) && !(f.flags & FLAG_EVENT),
+		};
 	return r;
 }
 
@@ -335,6 +341,7 @@ const struct framer_ops framer_dubbo2 = {
 	.skips_bodies = true,
 	.probe = dubbo2_probe,
 	.probe_late = dubbo2_probe_late,
+	.late_sure = true,
 	.init = dubbo2_init,
 	.next = dubbo2_next,
 	.gap = dubbo2_gap,

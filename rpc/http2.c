@@ -53,6 +53,7 @@ void http2_lose(struct http2 *c, enum dir dir)
 	hpack_reset(&side->hpack, true);
 	side->phase = HTTP2_LOST;
 	side->late = true;
+	side->resynced = side->refused = false;
 	settings_unknown(side);
 	settings_unknown(&c->side[other(dir)]);
 	if (dir == DIR_REQUEST) {
@@ -79,10 +80,13 @@ static int64_t fault(struct http2 *c, enum dir dir, struct piece *out)
 
 	out->what = 0;
 	out->flags = s->late ? 0 : FLAG_PROTOCOL_ERROR;
-	if (s->late)
-		http2_lose(c, dir);
-	else
+	if (!s->late) {
 		s->phase = HTTP2_BAD;
+		return -EPROTO;
+	}
+	bool here = s->resynced;
+	http2_lose(c, dir);
+	s->refused = here;
 	return -EPROTO;
 }
 
@@ -599,7 +603,7 @@ static bool response_may_be_whole(const struct http2_stream *s)
 {
 	return s->half[DIR_REQUEST].state >= HTTP2_DONE && !s->grpc &&
 	       s->half[DIR_RESPONSE].state == HTTP2_OPEN &&
-	       (s->hidden || (!s->maybe_grpc && s->sized && s->got == s->expected));
+	       (s->hidden || (s->sized && s->got == s->expected));
 }
 
 /* Such a response ends. Where it is hidden, its outcome stays open. */
@@ -607,7 +611,7 @@ static void response_end(struct http2 *c, struct http2_stream *s, struct piece *
 {
 	static _Thread_local struct attribute attributes[HTTP2_ATTRIBUTES];
 
-	if (s->hidden) {
+	if (s->hidden || s->maybe_grpc) {
 		for (size_t i = 0; i < out->head.n_attributes; i++)
 			attributes[i] = out->head.attributes[i];
 		attributes[out->head.n_attributes++] =
@@ -807,20 +811,11 @@ static int http2_init(void *state, const struct framer_limits *limits, bool late
 	return hpack_scratch();
 }
 
-static int64_t http2_next(void *state, enum dir dir, struct bytes in, struct piece *out,
-			  size_t *need)
+static int64_t side_next(struct http2 *c, enum dir dir, struct bytes in, struct piece *out,
+			 size_t *need)
 {
-	struct http2 *c = state;
 	struct http2_side *s = &c->side[dir];
 
-	*out = (struct piece) {.dir = dir};
-	*need = 0;
-	if (dir == DIR_REQUEST && c->refused) {
-		struct http2_stream *refused = http2_streams_find(&c->streams, c->refused);
-		c->refused = 0;
-		if (refused && refused->half[DIR_RESPONSE].state == HTTP2_IDLE)
-			return abort_unhandled(c, refused, out);
-	}
 	switch ((enum http2_phase)s->phase) {
 	case HTTP2_AT_PREFACE: return preface_next(c, dir, in, out, need);
 	case HTTP2_AT_FRAME: return frame_next(c, dir, in, out, need);
@@ -831,6 +826,25 @@ static int64_t http2_next(void *state, enum dir dir, struct bytes in, struct pie
 	case HTTP2_ENDED: break;
 	}
 	return 0;
+}
+
+static int64_t http2_next(void *state, enum dir dir, struct bytes in, struct piece *out,
+			  size_t *need)
+{
+	struct http2 *c = state;
+
+	*out = (struct piece) {.dir = dir};
+	*need = 0;
+	if (dir == DIR_REQUEST && c->refused) {
+		struct http2_stream *refused = http2_streams_find(&c->streams, c->refused);
+		c->refused = 0;
+		if (refused && refused->half[DIR_RESPONSE].state == HTTP2_IDLE)
+			return abort_unhandled(c, refused, out);
+	}
+	int64_t n = side_next(c, dir, in, out, need);
+	if (n > 0)
+		c->side[dir].resynced = false;
+	return n;
 }
 
 static void data_gap(struct http2_side *side, struct http2_stream *s, struct http2_half *half,
@@ -880,11 +894,18 @@ static int http2_resync(void *state, enum dir dir, struct bytes in, unsigned hin
 	struct http2 *c = state;
 	struct http2_side *s = &c->side[dir];
 	bool fresh = dir == DIR_REQUEST && !c->max_id && !c->streams.n;
-	enum http2_late_found found = http2_late_find(dir, in, hints, fresh, skip);
+	size_t refused = s->refused && in.n;
 
+	if (refused)
+		hints = 0;
+	s->refused &= !refused;
+	enum http2_late_found found =
+		http2_late_find(dir, bytes_from(in, refused), hints, fresh, skip);
+	*skip += refused;
 	if (found == HTTP2_LATE_MORE)
 		return 0;
 	s->phase = found == HTTP2_LATE_PREFACE ? HTTP2_AT_PREFACE : HTTP2_AT_FRAME;
+	s->resynced = true;
 	if (found == HTTP2_LATE_PREFACE) {
 		hpack_reset(&s->hpack, false);
 		c->unseen_from = c->unseen_below = 0;

@@ -21,6 +21,8 @@ struct http2_side {
 	struct hpack hpack;
 	uint8_t phase;
 	bool late; /* joined in the middle, or behind a loss: what does not fit is out of step, no error */
+	bool resynced; /* and nothing was read since */
+	bool refused; /* what the next resync() begins with was taken for a frame, and is none */
 	bool end_stream; /* of the DATA frame */
 	uint8_t pad;
 	uint32_t id, left;

@@ -28,10 +28,22 @@ static bool asked(const struct sized *s, uint64_t id)
 	return false;
 }
 
+/* The piece that consumes nothing makes the caller look at the other direction again. */
+bool sized_reply_waits(struct sized *s, uint64_t id, struct piece *out)
+{
+	if (!s->candidate_waits || s->candidate != id)
+		return false;
+	out->what = s->candidate_answered ? 0 : PIECE_CONTROL;
+	s->candidate_answered = true;
+	return true;
+}
+
 static void side_lose(struct sized *s, enum dir dir)
 {
 	s->side[dir] = (struct sized_side) {.phase = SIZED_LOST};
 	s->uncertain = true;
+	if (dir == DIR_REQUEST)
+		s->candidate_waits = s->candidate_answered = false;
 }
 
 int64_t sized_lost(struct sized *s, enum dir dir, struct piece *out)
@@ -171,8 +183,8 @@ void sized_end(struct sized *s, enum dir dir, enum end_how how, struct piece *ou
 }
 
 /* Is a place at `off`, which the check believed, a start? 1 yes, -1 no, 0: not to be told yet. */
-static int verify(const struct sized *s, const struct sized_format *f, enum dir dir,
-		  struct bytes in, size_t off, unsigned hints, const struct sized_frame *frame)
+static int verify(struct sized *s, const struct sized_format *f, enum dir dir, struct bytes in,
+		  size_t off, unsigned hints, const struct sized_frame *frame)
 {
 	struct bytes rest = bytes_from(in, off);
 	struct sized_frame next;
@@ -181,8 +193,14 @@ static int verify(const struct sized *s, const struct sized_format *f, enum dir 
 		return 1;
 	if (frame->reply && asked(s, frame->id))
 		return 1;
+	if (frame->request && s->candidate_answered && s->candidate == frame->id)
+		return 1;
 	if (frame->total > SIZED_WAIT_MAX)
 		return -1;
+	if (frame->request) {
+		s->candidate = frame->id;
+		s->candidate_waits = true;
+	}
 	if (rest.n <= frame->total)
 		return 0;
 	int r = f->check(s, dir, bytes_from(rest, (size_t)frame->total), &next);
@@ -204,6 +222,8 @@ int sized_resync(struct sized *s, const struct sized_format *f, enum dir dir, st
 		int r = f->check(s, dir, bytes_from(in, off), &frame);
 		if (r == 1)
 			r = verify(s, f, dir, in, off, hints, &frame);
+		if (r != 0 && dir == DIR_REQUEST)
+			s->candidate_waits = s->candidate_answered = false;
 		if (r >= 0) {
 			*skip = off;
 			if (r == 1)
@@ -212,6 +232,8 @@ int sized_resync(struct sized *s, const struct sized_format *f, enum dir dir, st
 		}
 	}
 	*skip = in.n;
+	if (dir == DIR_REQUEST)
+		s->candidate_waits = s->candidate_answered = false;
 	return 0;
 }
 

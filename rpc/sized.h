@@ -35,6 +35,9 @@ struct sized {
 	uint32_t head_max; /* nor is one with a longer head */
 	uint64_t asked[SIZED_ASKED_MAX]; /* ids of the requests that came last */
 	uint8_t n_asked, asked_at;
+	/* A request that waits in resync() for what follows it, and that a reply to it has come */
+	bool candidate_waits, candidate_answered;
+	uint64_t candidate; /* its id */
 	bool uncertain; /* joined late, or lost something: from here on */
 };
 
@@ -42,6 +45,12 @@ void sized_init(struct sized *s, const struct framer_limits *limits, bool late);
 
 /* Notes the id of a request. */
 void sized_ask(struct sized *s, uint64_t id);
+
+/*
+ * Before the head of a reply to `id` is given out. True: a request with this id waits in resync(); the reply proves it,
+ * and waits until it was given out: return 0 with *out as it is, then.
+ */
+bool sized_reply_waits(struct sized *s, uint64_t id, struct piece *out);
 
 /*
  * next() for every phase but SIZED_HEAD, *out being preset. false: the direction stands before a head and `in` is
@@ -73,7 +82,7 @@ void sized_end(struct sized *s, enum dir dir, enum end_how how, struct piece *ou
 struct sized_frame {
 	uint64_t total; /* bytes of the whole frame */
 	uint64_t id;
-	bool reply; /* to the request `id` */
+	bool request, reply; /* `id` names the request; neither: it proves nothing */
 };
 
 struct sized_format {
@@ -89,7 +98,7 @@ struct sized_format {
 
 /*
  * resync() of the framer. A place that the check believes is a start when it lies at a turn, when it answers an id that
- * was asked, or when the next frame agrees. A frame alone in the middle of bytes may be the body of another (a
+ * was asked, or is answered, or when the next frame agrees. A frame alone in the middle of bytes may be the body of another (a
  * forwarded message), so that it is waited for what follows, as long as that is not too far away.
  */
 int sized_resync(struct sized *s, const struct sized_format *f, enum dir dir, struct bytes in,

@@ -17,6 +17,7 @@ struct theader {
 	uint32_t last_seq; /* of a request */
 	uint16_t max_headers;
 	bool asked; /* last_seq is one */
+	bool differ; /* not all requests had the same */
 };
 
 static bool is_reply(const struct theader_head *h)
@@ -49,7 +50,8 @@ static void head_request(struct theader *t, const struct theader_frame *f, struc
 		out->head.type = CALL_ONEWAY;
 	else
 		sized_ask(&t->sized, f->seq);
-	out->head.by_order = f->seq == 0 || (t->asked && t->last_seq == f->seq);
+	t->differ |= t->asked && t->last_seq != f->seq;
+	out->head.by_order = f->seq == 0 || t->last_seq == f->seq || !t->differ;
 	t->last_seq = f->seq;
 	t->asked = true;
 }
@@ -85,6 +87,8 @@ static int64_t call_head(struct theader *t, enum dir dir, struct bytes in,
 	}
 	if (!theader_head_parse(in, f, THEADER_LOOK, t->max_headers, &h) || contradicts(&h, dir))
 		return sized_bad(&t->sized, dir, out);
+	if (dir == DIR_RESPONSE && sized_reply_waits(&t->sized, f->seq, out))
+		return 0;
 	out->cap = h.cap;
 	out->corr = f->seq;
 	out->flags = h.n_transforms ? FLAG_COMPRESSED : 0;
@@ -170,8 +174,12 @@ static int theader_check(const struct sized *s, enum dir dir, struct bytes in,
 	if (!theader_head_parse(in, &f, THEADER_LOOK, 0, &h) || contradicts(&h, dir) ||
 	    !(h.readable || (h.strict && h.n_transforms)))
 		return -1;
-	*out = (struct sized_frame) {(uint64_t)f.len + 4, f.seq,
-				     dir == DIR_RESPONSE && h.readable && f.seq != 0};
+	*out = (struct sized_frame) {
+		.total = (uint64_t)f.len + 4,
+		.id = f.seq,
+		.request = dir == DIR_REQUEST && !(h.readable && h.message.type == THRIFT_ONEWAY),
+		.reply = dir == DIR_RESPONSE && h.readable && f.seq != 0,
+	};
 	return 1;
 }
 
@@ -241,6 +249,7 @@ const struct framer_ops framer_theader = {
 	.skips_bodies = true,
 	.probe = theader_probe,
 	.probe_late = theader_probe_late,
+	.late_sure = true,
 	.init = theader_init,
 	.next = theader_next,
 	.gap = theader_gap,

@@ -11,6 +11,8 @@
  *  - A frame whose envelope says that it goes the other way (a reply of the client) is no call.
  *  - Sequence id 0 is a control frame where the connection is a mux or its words say so (crrst); a client that sends
  *    nothing but 0 has its calls, paired by order.
+ *  - The first Rst or Trailer of the server decides about a stream; where frames were lost that may have been one,
+ *    outcome and status stay unknown.
  *  - A stream whose beginning was not seen, in the direction of a frame, is not followed; neither is what comes
  *    behind a Rst. Such frames are read over.
  *  - MeshHeader (0xffaf, which only old peers wrote) is not read: opaque.
@@ -262,6 +264,14 @@ static uint64_t stream_corr(uint32_t id)
 	return STREAM_CORR | id;
 }
 
+/* Both directions of it are over; the other one may be in the middle of a message of it. */
+static void stream_reset(struct ttheader *c, struct ttheader_stream *st)
+{
+	for (int i = 0; i < 2; i++)
+		ttheader_side_drop(&c->side[i], stream_corr(st->id));
+	ttheader_streams_reset(&c->streams, st);
+}
+
 /* Leaves to make room (cap), or because its id begins another one. */
 static int64_t stream_evict(struct ttheader *c, struct ttheader_stream *st, const char *cap,
 			    struct piece *out)
@@ -271,7 +281,7 @@ static int64_t stream_evict(struct ttheader *c, struct ttheader_stream *st, cons
 			       .corr = stream_corr(st->id),
 			       .flags = cap ? FLAG_EVICTED : FLAG_PROTOCOL_ERROR,
 			       .cap = cap};
-	ttheader_streams_reset(&c->streams, st);
+	stream_reset(c, st);
 	return 0;
 }
 
@@ -282,7 +292,7 @@ static void stream_settle(struct ttheader *c, struct ttheader_stream *st)
 		ttheader_streams_del(&c->streams, st);
 }
 
-static void stream_head_fill(const struct ttheader *c, enum dir dir, const struct ttheader_head *h,
+static void stream_head_fill(enum dir dir, const struct ttheader_head *h, struct attribute extra,
 			     struct piece *out)
 {
 	const struct ttheader_payload none = {0};
@@ -292,9 +302,7 @@ static void stream_head_fill(const struct ttheader *c, enum dir dir, const struc
 	cap_note(out, h->cap);
 	name_fill(h, &none, &out->head);
 	out->head.transport = h->protocol == 0x11 ? transport_stream_protobuf : transport_stream;
-	ttheader_head_fill(h, dir,
-			   dir == DIR_RESPONSE ? reset_attribute(c) : (struct attribute) {0},
-			   &out->head);
+	ttheader_head_fill(h, dir, extra, &out->head);
 }
 
 /* The Header of a stream */
@@ -317,11 +325,13 @@ static int64_t stream_open(struct ttheader *c, enum dir dir, struct ttheader_str
 		st = ttheader_streams_add(&c->streams, h->seq);
 		if (!st)
 			return -ENOMEM;
-		if (dir == DIR_RESPONSE)
+		st->orphan = dir == DIR_RESPONSE;
+		if (st->orphan)
 			st->state[DIR_REQUEST] = TTHEADER_STREAM_LOST;
 	}
 	st->state[dir] = TTHEADER_STREAM_OPEN;
-	stream_head_fill(c, dir, h, out);
+	stream_head_fill(dir, h, dir == DIR_RESPONSE ? reset_attribute(c) : (struct attribute) {0},
+			 out);
 	return rest_is_control(c, dir, h, (size_t)n);
 }
 
@@ -361,7 +371,33 @@ static bool trailer_ends(const struct ttheader_stream *st, enum dir dir)
 	if (!st || st->dead)
 		return false;
 	return st->state[dir] == TTHEADER_STREAM_OPEN ||
-	       (st->state[dir] == TTHEADER_STREAM_IDLE && !st->gapped);
+	       (st->state[dir] == TTHEADER_STREAM_IDLE && !st->lost[dir]);
+}
+
+static const struct attribute unsure_code = {"unknown", BYTES("status_code")};
+static const struct attribute unsure = {"unknown", BYTES("outcome")};
+
+/* May the other side have reset it before it said this? */
+static bool is_unsure(const struct ttheader_stream *st, enum dir dir)
+{
+	return st->lost[!dir] || st->orphan;
+}
+
+/* The status of a stream: not known where a Rst of the client may have come before it. */
+static void verdict_fill(const struct ttheader_stream *st, const struct head *result,
+			 struct piece *out)
+{
+	if (is_unsure(st, DIR_RESPONSE)) {
+		if (!(out->what & PIECE_HEAD)) { /* that one says so itself */
+			out->head.attributes = &unsure;
+			out->head.n_attributes = 1;
+		}
+		return;
+	}
+	out->head.outcome = result->outcome;
+	out->head.status = result->status;
+	out->head.has_status = result->has_status;
+	out->head.status_text = result->status_text;
 }
 
 static int64_t stream_trailer(struct ttheader *c, enum dir dir, struct ttheader_stream *st,
@@ -379,7 +415,7 @@ static int64_t stream_trailer(struct ttheader *c, enum dir dir, struct ttheader_
 		result.outcome = OUTCOME_OK;
 	biz_fill(h, &result);
 	if (st->state[dir] == TTHEADER_STREAM_IDLE) {
-		stream_head_fill(c, dir, h, out);
+		stream_head_fill(dir, h, is_unsure(st, dir) ? unsure : reset_attribute(c), out);
 	} else {
 		out->corr = stream_corr(h->seq);
 		cap_note(out, h->cap);
@@ -387,12 +423,8 @@ static int64_t stream_trailer(struct ttheader *c, enum dir dir, struct ttheader_
 		out->head.n_headers = h->n_headers;
 	}
 	out->what |= PIECE_END;
-	if (dir == DIR_RESPONSE) {
-		out->head.outcome = result.outcome;
-		out->head.status = result.status;
-		out->head.has_status = result.has_status;
-		out->head.status_text = result.status_text;
-	}
+	if (dir == DIR_RESPONSE)
+		verdict_fill(st, &result, out);
 	st->state[dir] = TTHEADER_STREAM_DONE;
 	stream_settle(c, st);
 	return rest_is_control(c, dir, h, used);
@@ -426,14 +458,17 @@ static int64_t stream_rst(struct ttheader *c, enum dir dir, struct ttheader_stre
 	size_t used = exception_read(&c->side[dir], h, n, in, &out->head, need);
 	if (!used)
 		return 0;
-	rst_fill(h, dir, &out->head);
+	if (is_unsure(st, dir))
+		out->head = (struct head) {.attributes = &unsure_code, .n_attributes = 1};
+	else
+		rst_fill(h, dir, &out->head);
 	if (st->state[DIR_RESPONSE] == TTHEADER_STREAM_DONE) { /* its status stands */
 		out->head.has_status = false;
 		out->head.status_text = (struct bytes) {NULL, 0};
 	}
 	out->what = PIECE_ABORT | PIECE_BOTH;
 	out->corr = stream_corr(h->seq);
-	ttheader_streams_reset(&c->streams, st);
+	stream_reset(c, st);
 	return rest_is_control(c, dir, h, used);
 }
 

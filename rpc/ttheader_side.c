@@ -113,6 +113,14 @@ int64_t ttheader_side_next(struct ttheader_side *s, struct bytes in, struct piec
 	return 0;
 }
 
+void ttheader_side_drop(struct ttheader_side *s, uint64_t corr)
+{
+	if (s->corr != corr || (s->phase != TTHEADER_IN_BODY && s->phase != TTHEADER_OWED))
+		return;
+	s->phase = s->phase == TTHEADER_IN_BODY ? TTHEADER_IN_CONTROL : TTHEADER_AT_FRAME;
+	s->missing = 0;
+}
+
 void ttheader_side_lose(struct ttheader_side *s)
 {
 	*s = (struct ttheader_side) {.phase = TTHEADER_LOST,

@@ -53,6 +53,9 @@ int64_t ttheader_side_next(struct ttheader_side *s, struct bytes in, struct piec
 /* What next() answers to bytes that are none of the protocol: for good, or as out of step while uncertain. */
 int64_t ttheader_side_fail(struct ttheader_side *s, unsigned flags, struct piece *out);
 
+/* Its call is over: what is still to come of the body is nobody's. */
+void ttheader_side_drop(struct ttheader_side *s, uint64_t corr);
+
 void ttheader_side_lose(struct ttheader_side *s);
 
 /* framer_ops.gap: 0 or -EPROTO */

@@ -317,3 +317,40 @@ int kafka_conf_topic(rd_kafka_t *rk, struct kafka_client *c, const char *brokers
 		 timeout_ms / 1000, c->last_error[0] ? ": " : "", c->last_error);
 	return -ETIMEDOUT;
 }
+
+static uint64_t max_of(rd_kafka_event_t *ev)
+{
+	size_t n, m;
+	const rd_kafka_DescribeConfigs_result_t *res = rd_kafka_event_DescribeConfigs_result(ev);
+	const rd_kafka_ConfigResource_t **list =
+		res ? rd_kafka_DescribeConfigs_result_resources(res, &n) : NULL;
+	if (!list || n != 1 || rd_kafka_ConfigResource_error(list[0]))
+		return 0;
+	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(list[0], &m);
+	for (size_t i = 0; i < m; i++) {
+		const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+		if (value &&
+		    strcmp(rd_kafka_ConfigEntry_name(entries[i]), "max.message.bytes") == 0)
+			return strtoull(value, NULL, 10);
+	}
+	return 0;
+}
+
+uint64_t kafka_conf_topic_max(rd_kafka_t *rk, const char *topic, int timeout_ms)
+{
+	char err[200];
+	rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
+	rd_kafka_AdminOptions_t *o =
+		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+	rd_kafka_AdminOptions_set_request_timeout(o, timeout_ms, err, sizeof(err));
+	rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+	rd_kafka_DescribeConfigs(rk, &r, 1, o, q);
+	rd_kafka_event_t *ev = rd_kafka_queue_poll(q, timeout_ms);
+	uint64_t max = ev ? max_of(ev) : 0;
+	if (ev)
+		rd_kafka_event_destroy(ev);
+	rd_kafka_ConfigResource_destroy(r);
+	rd_kafka_AdminOptions_destroy(o);
+	rd_kafka_queue_destroy(q);
+	return max;
+}

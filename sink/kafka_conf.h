@@ -56,6 +56,9 @@ rd_kafka_conf_t *kafka_conf_new(const struct kafka_spec *s, const struct kafka_s
 				size_t n, const char *brokers, struct kafka_client *client,
 				char *err, size_t err_n);
 
+/* The topic's max.message.bytes, asked of the broker; 0: it does not say (no permission, or no answer in time). */
+uint64_t kafka_conf_topic_max(rd_kafka_t *rk, const char *topic, int timeout_ms);
+
 /* The topic's number of partitions. -ENOENT: it is not there; -EACCES; -ETIMEDOUT: no broker
  * answered within timeout_ms. err says what to do. */
 int kafka_conf_topic(rd_kafka_t *rk, struct kafka_client *c, const char *brokers,

@@ -86,6 +86,10 @@ struct record {
 	} key, protocol, service, method;
 	struct record *next; /* for the queue of whoever owns it, and */
 	const char *exit; /* what became of it there */
+	/* Of a Kafka sink: */
+	uint64_t token; /* of the spool that it came from; 0: from the capture */
+	bool foreign; /* of an earlier process: nobody here waits for its fate */
+	bool maybe_there; /* an attempt may have reached the topic: the next one may be a duplicate */
 };
 
 enum { RECORD_MAX_BYTES = 16 << 20 }; /* of one encoded record, for writer and readers */
@@ -124,6 +128,7 @@ struct record_ledger {
 	uint64_t start_unix_ns, end_unix_ns; /* of this interval; the counters are since start */
 	bool final, exact; /* exact: false with libpcap */
 	bool unprovable; /* sink_ops.ledger_provable() says false */
+	bool killed; /* made by the next process (capture/remains.h) */
 	const struct ledger_stage *stages;
 	size_t n_stages;
 	uint64_t last_record_number;

@@ -82,6 +82,7 @@ static struct record_span ledger_emit(struct wire *w, const struct record_ledger
 		wire_text(w, 12, l->gap_connections[i]);
 	wire_uint(w, 13, l->more_gap_connections);
 	wire_uint(w, 14, l->unprovable);
+	wire_uint(w, 15, l->killed);
 	return (struct record_span) {key_off, (uint32_t)key};
 }
 

@@ -20,10 +20,14 @@ typedef void sink_report_fn(void *ctx, enum record_kind kind, uint64_t number, b
 struct sink_cfg {
 	const char *spec; /* what follows the scheme: "HOST:PORT/TOPIC?..", "DIR", "" */
 	const char *instance; /* of this run: names files, client.id */
+	const char *spool; /* directory for what Kafka does not take now; NULL or "": none */
+	uint64_t spool_bytes;
 	unsigned verbose; /* print: 1 headers (-v), 2 bodies (-x) */
 	bool bodies;
 	sink_report_fn *report;
 	void *report_ctx;
+	/* A record is safe on disk and will be reported later. May be NULL. */
+	void (*stored)(void *ctx, uint64_t number);
 	/* A local TCP port of a connection of sidetap's own is about to be used (in_use true), so that
 	 * the probe leaves it out; may be called from librdkafka's threads. May be NULL. */
 	void (*own_port)(void *ctx, uint16_t port, bool in_use);

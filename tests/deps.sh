@@ -6,8 +6,9 @@ packages=(
 	clang llvm clang-format clang-tidy libclang-rt-14-dev bpftool shellcheck
 	libbpf-dev libelf-dev zlib1g-dev libpcap-dev librdkafka-dev libzstd-dev
 	libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libyaml-dev libjansson-dev libnghttp2-dev
-	libcmocka-dev
-	python3 python3-venv thrift-compiler nginx-light haproxy nghttp2-proxy nghttp2-client curl wrk kcat tcpdump nftables iproute2
+	libisal-dev libcmocka-dev
+	python3 python3-venv thrift-compiler nginx-light haproxy nghttp2-proxy nghttp2-client curl wrk kcat tcpdump
+	nftables iproute2
 	util-linux procps strace
 )
 # A Java and a Maven from elsewhere will do (a real Kafka broker and Java peers in the tests); a Go for the Go

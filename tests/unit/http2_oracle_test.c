@@ -285,7 +285,8 @@ static void honest_call(struct tally *y, const struct h2_call *got, const struct
 		fail_msg("stream %u: no status, and not named unknown", want->id);
 	if (got->flags & FLAG_PROTOCOL_ERROR)
 		fail_msg("stream %u: a protocol error", want->id);
-	if (request && got->msg[0].ended && got->msg[1].ended) {
+	if (request && got->msg[0].ended && got->msg[1].ended && want->msg[0].ended &&
+	    want->msg[1].ended) {
 		y->told++;
 		y->whole += y->hidden == hidden && got->has_status;
 	}

@@ -363,6 +363,32 @@ static void b12_late_is_out_of_step(void **state)
 	rig_close(&r);
 }
 
+/* Looks like a frame and is none: the place is not taken twice, and the next one is found. */
+static void late_no_place_twice(void **state)
+{
+	struct rig r;
+	size_t skip, wrong_bytes;
+	uint8_t block[4997] = {0x82, 0x86, 0x84, 0, 1, 'x', 0x7f, 0xfd, 0x25};
+
+	(void)state;
+	memset(block + 9, 'v', sizeof(block) - 9);
+	rig_open(&r, 0, true);
+	r.c->limits.header_bytes = 4096;
+	frame(&r, REQ, HTTP2_HEADERS, END | WHOLE, 5, bytes_of(block, sizeof(block)));
+	wrong_bytes = r.in[REQ].n;
+	frame(&r, REQ, HTTP2_HEADERS, END | WHOLE, 7, GET);
+	frame(&r, REQ, HTTP2_PING, 0, 0, BYTES("12345678"));
+	assert_int_equal(framer_http2.resync(r.c, REQ, buf_bytes(&r.in[REQ]), 0, &skip), 1);
+	assert_int_equal(skip, 0);
+	expect_error(&r, REQ, 0, "header_bytes");
+	assert_int_equal(framer_http2.resync(r.c, REQ, buf_bytes(&r.in[REQ]), 0, &skip), 1);
+	assert_int_equal(skip, wrong_bytes);
+	buf_drop(&r.in[REQ], skip);
+	run(&r, REQ);
+	assert_int_equal(r.t.heads, 1);
+	rig_close(&r);
+}
+
 /* ---- SETTINGS: a limit that is lowered holds once it is acknowledged ---- */
 
 static void settings_table_size(void **state)
@@ -459,6 +485,13 @@ static void b18_late(void **state)
 	assert_int_equal(framer_http2.probe_late(ping, NOTHING), PROBE_MORE);
 	assert_int_equal(framer_http2.probe_late(pings, NOTHING), PROBE_YES);
 	assert_int_equal(framer_http2.probe_late(http2_preface, NOTHING), PROBE_YES);
+	/* a block goes on with CONTINUATION, and nothing else does */
+	assert_int_equal(framer_http2.probe_late(BYTES("\0\0\1\x09\4\0\0\0\1\x84"), NOTHING),
+			 PROBE_NO);
+	assert_int_equal(framer_http2.probe_late(BYTES("\0\0\3\1\1\0\0\0\1\x82\x86\x84"
+						       "\0\0\x08\6\0\0\0\0\0"),
+						 NOTHING),
+			 PROBE_NO);
 }
 
 /* The framer's state, for 65,536 connections */
@@ -473,19 +506,13 @@ static void state_is_small(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(b1_continuation_flood),
-		cmocka_unit_test(b1_continuation_allowed),
-		cmocka_unit_test(b2_rapid_reset),
-		cmocka_unit_test(b11_misuse),
-		cmocka_unit_test(b12_lengths),
-		cmocka_unit_test(b12_late_is_out_of_step),
-		cmocka_unit_test(b14_floods),
-		cmocka_unit_test(b15_streams),
-		cmocka_unit_test(b18_random),
-		cmocka_unit_test(b18_other_protocols),
-		cmocka_unit_test(b18_late),
-		cmocka_unit_test(settings_table_size),
-		cmocka_unit_test(state_is_small),
+		cmocka_unit_test(b1_continuation_flood), cmocka_unit_test(b1_continuation_allowed),
+		cmocka_unit_test(b2_rapid_reset),        cmocka_unit_test(b11_misuse),
+		cmocka_unit_test(b12_lengths),           cmocka_unit_test(b12_late_is_out_of_step),
+		cmocka_unit_test(late_no_place_twice),   cmocka_unit_test(b14_floods),
+		cmocka_unit_test(b15_streams),           cmocka_unit_test(b18_random),
+		cmocka_unit_test(b18_other_protocols),   cmocka_unit_test(b18_late),
+		cmocka_unit_test(settings_table_size),   cmocka_unit_test(state_is_small),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

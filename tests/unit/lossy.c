@@ -118,8 +118,7 @@ static bool is_exact(const Sidetap__V1__Call *r, const struct lossy_call *c)
 static bool says_loss(const Sidetap__V1__Call *r)
 {
 	return records_flag(r, "gap") || records_flag(r, "truncated") ||
-	       records_flag(r, "orphan_response") || records_flag(r, "no_response") ||
-	       records_flag(r, "capture_ended");
+	       records_flag(r, "orphan_response") || records_flag(r, "capture_ended");
 }
 
 /* Field by field: right, or not there. True: exact. */
@@ -129,6 +128,8 @@ static bool judge(const struct lossy_protocol *p, const Sidetap__V1__Call *r)
 
 	if (strcmp(r->protocol, p->name) != 0)
 		fail_msg("protocol %s", r->protocol);
+	if (records_flag(r, "no_response")) /* each was answered */
+		fail_msg("%d without a response: %s %s", i, r->method, records_flags(r));
 	if (q >= 0 && a >= 0 && q != a) {
 		if (p->order_only && records_flag(r, "late_join"))
 			return false;

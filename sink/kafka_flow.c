@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "sink/kafka_state.h"
+
+enum {
+	WINDOW_MAX = 4 << 20,
+	STALL_NS_SECONDS = 5, /* held and nothing acknowledged: an outage */
+	PURGE_MS = 8, /* for what a purge gives back at once */
+	POLL_BATCH_MS = 4, /* of reports in one go: the loop has other things to do */
+	SPOOL_MS = 5000, /* at the end, for the disk */
+	SETTLE_MS = 100, /* after the last record that a purge gave back */
+	BEHIND_BYTES = 8 << 20 /* wait for that at most */
+};
+#define SECOND 1000000000ull
+#define MS     1000000ull
+
+uint64_t kafka_now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
+
+/* ---- into the spool ---- */
+
+static const char *spool_exit(int e)
+{
+	return e == -ENOSPC ? "spool_no_space" : e == -EAGAIN ? "spool_behind" : "spool_io_error";
+}
+
+/* What librdkafka gave back, and no capture waits with: spooled, or lost by name. */
+static void spool_or_lose(struct kafka *k, struct record *r)
+{
+	int e = spool_put(k->spool, &r);
+	if (e < 0)
+		kafka_report(k, r, spool_exit(e));
+}
+
+static void put_back(struct taken *t, struct record *r)
+{
+	r->next = t->first;
+	if (!t->first)
+		t->tail = &r->next;
+	t->first = r;
+	t->records++;
+	t->bytes += r->n;
+}
+
+/* More of them may come: what is newer waits on. */
+static void purged_to_spool(struct kafka *k, struct record *r)
+{
+	if (k->behind.first)
+		k->settle_ns = kafka_now() + SETTLE_MS * MS;
+	spool_or_lose(k, r);
+}
+
+/* What waits in librdkafka comes back and goes to the spool before anything newer does; what is in flight stays. */
+static void outage(struct kafka *k, const char *why)
+{
+	if (k->direct) {
+		k->outages++;
+		log_warn("kafka: %s: records go to the spool from now on", why);
+	}
+	k->direct = false;
+	k->returning = true;
+	k->window = 1;
+	rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
+	uint64_t end = kafka_now() + PURGE_MS * MS;
+	for (int idle = 0; idle < 2 && kafka_now() < end;)
+		idle = rd_kafka_poll(k->rk, 1) > 0 ? 0 : idle + 1;
+	k->returning = false;
+	k->progress_ns = kafka_now();
+	k->pause_ns = k->progress_ns + SECOND;
+	k->settle_ns = k->progress_ns + SETTLE_MS * MS;
+}
+
+/* What came during a purge, in its order, once that is over. */
+static void behind_to_spool(struct kafka *k, bool now)
+{
+	if (!now && k->behind.bytes < BEHIND_BYTES && kafka_now() < k->settle_ns)
+		return;
+	while (k->behind.first) {
+		struct record *r = taken_pop(&k->behind);
+		if (spool_put(k->spool, &r) == 0)
+			continue;
+		put_back(&k->behind, r);
+		return;
+	}
+}
+
+/* ---- what became of a record ---- */
+
+void kafka_acked(struct kafka *k, const struct record *r)
+{
+	k->progress_ns = kafka_now();
+	if (!r->token)
+		return;
+	k->outstanding -= r->n;
+	k->window = k->window < WINDOW_MAX / 2 ? 2 * k->window + r->n : WINDOW_MAX;
+	spool_release(k->spool, r->token);
+}
+
+static void quarantine(struct kafka *k, struct record *r)
+{
+	k->quarantined++;
+	if (r->token)
+		spool_release(k->spool, r->token);
+	kafka_report(k, r, "too_large");
+}
+
+void kafka_returned(struct kafka *k, struct record *r, rd_kafka_resp_err_t err, bool maybe_there,
+		    bool solo)
+{
+	char text[8];
+	r->maybe_there = r->maybe_there || maybe_there;
+	k->renewing |= !solo && rd_kafka_fatal_error(k->rk, text, sizeof(text));
+	if (r->token)
+		k->outstanding -= r->n;
+	if (err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && solo)
+		quarantine(k, r);
+	else if (err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+		taken_push(&k->suspects, r); /* one of its batch was too large: which one? */
+	else if (r->token || k->renewing)
+		taken_push(&k->retry, r);
+	else if (k->spool)
+		purged_to_spool(k, r);
+	else
+		kafka_report(k, r, r->maybe_there ? "possibly_persisted" : kafka_exit_name(err));
+	bool purged =
+		err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+	if (!k->returning && !k->renewing && !purged && err != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+		k->trouble = err;
+}
+
+/* From the spool first: it is older than what the capture gave. */
+static bool is_older(const struct record *a, const struct record *b)
+{
+	if (a->token || b->token)
+		return a->token && (!b->token || a->token < b->token);
+	return a->number < b->number;
+}
+
+static struct record *merge(struct record *a, struct record *b)
+{
+	struct record *out = NULL, **tail = &out;
+	while (a && b) {
+		struct record **from = is_older(b, a) ? &b : &a;
+		*tail = *from;
+		*from = (*from)->next;
+		tail = &(*tail)->next;
+	}
+	*tail = a ? a : b;
+	return out;
+}
+
+static struct record *sorted(struct record *list, uint64_t n)
+{
+	if (n < 2)
+		return list;
+	struct record *at = list;
+	for (uint64_t i = 1; i < n / 2; i++)
+		at = at->next;
+	struct record *rest = at->next;
+	at->next = NULL;
+	return merge(sorted(list, n / 2), sorted(rest, n - n / 2));
+}
+
+/* A purge gives back what was queued before what was in flight. */
+static void retry_sort(struct taken *t)
+{
+	t->first = sorted(t->first, t->records);
+	t->tail = &t->first;
+	while (*t->tail)
+		t->tail = &(*t->tail)->next;
+}
+
+/* K11: the handle takes nothing any more. What it held goes to a new one, in its order. */
+static void renew(struct kafka *k)
+{
+	char err[256];
+	k->renewals++;
+	k->renewing = true;
+	log_warn("kafka: the producer failed (%s): a new one goes on",
+		 k->client.last_error[0] ? k->client.last_error : "fatal error");
+	rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+	uint64_t end = kafka_now() + PURGE_MS * MS;
+	while (rd_kafka_outq_len(k->rk) > 0 && kafka_now() < end)
+		rd_kafka_poll(k->rk, 1);
+	if (rd_kafka_outq_len(k->rk) > 0) /* goes on at the next tick */
+		return;
+	kafka_handle_close(k);
+	retry_sort(&k->retry);
+	k->renewing = kafka_handle_open(k, err, sizeof(err)) < 0;
+	k->window = WINDOW_MAX;
+}
+
+/* ---- out ---- */
+
+static struct record *next_waiting(struct kafka *k)
+{
+	struct spool_read in;
+	if (k->retry.first)
+		return taken_pop(&k->retry);
+	if (!k->spool || !spool_next(k->spool, &in))
+		return NULL;
+	in.r->token = in.token;
+	in.r->foreign = in.foreign;
+	return in.r;
+}
+
+/* From retry and the spool into librdkafka, as far as the window goes. */
+void kafka_pump(struct kafka *k)
+{
+	uint64_t now = kafka_now();
+	if (k->renewing || k->wrong_cluster || now < k->pause_ns)
+		return;
+	while (k->retry.first || (k->spool && k->outstanding < k->window)) {
+		struct record *r = next_waiting(k);
+		if (!r)
+			break;
+		size_t n = r->token ? r->n : 0;
+		rd_kafka_resp_err_t e = kafka_produce(k, r, false);
+		if (e) {
+			put_back(&k->retry, r);
+			if (e != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+				k->pause_ns = now + SECOND;
+			if (e == RD_KAFKA_RESP_ERR__FATAL)
+				renew(k);
+			return;
+		}
+		k->outstanding += n;
+		if (kafka_now() - now > POLL_BATCH_MS * MS)
+			return;
+	}
+	if (!k->direct && !k->retry.first && !k->behind.first && now >= k->settle_ns &&
+	    spool_is_drained(k->spool)) {
+		k->direct = true;
+		log_info("kafka: the spool is drained: records go to Kafka directly");
+	}
+}
+
+static void pump_suspects(struct kafka *k)
+{
+	while (k->suspects.first) {
+		struct record *r = taken_pop(&k->suspects);
+		size_t n = r->token ? r->n : 0;
+		if (kafka_produce(k, r, true)) {
+			put_back(&k->suspects, r);
+			return;
+		}
+		k->outstanding += n;
+	}
+}
+
+/* ---- in ---- */
+
+static int to_spool(struct kafka *k, struct record **r, const char **exit)
+{
+	behind_to_spool(k, false);
+	if (k->behind.first || kafka_now() < k->settle_ns) {
+		if (k->behind.bytes >= BEHIND_BYTES) {
+			*exit = "spool_behind";
+			return -EAGAIN;
+		}
+		taken_push(&k->behind, *r);
+		*r = NULL;
+		return 0;
+	}
+	int e = spool_put(k->spool, r);
+	if (e < 0)
+		*exit = spool_exit(e);
+	return e;
+}
+
+static int refused(rd_kafka_resp_err_t err)
+{
+	switch (err) {
+	case RD_KAFKA_RESP_ERR__FATAL:
+	case RD_KAFKA_RESP_ERR__QUEUE_FULL: return -EAGAIN;
+	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE: return -E2BIG;
+	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED: return -EACCES;
+	default: return -EIO;
+	}
+}
+
+int kafka_route(struct kafka *k, struct record **r, const char **exit)
+{
+	if (!k->direct && k->spool)
+		return to_spool(k, r, exit);
+	if (k->retry.first)
+		kafka_pump(k);
+	rd_kafka_resp_err_t e = k->retry.first || k->renewing ? RD_KAFKA_RESP_ERR__QUEUE_FULL
+				: k->wrong_cluster ? RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
+						   : kafka_produce(k, *r, false);
+	if (e == 0) {
+		*r = NULL;
+		return 0;
+	}
+	if (e == RD_KAFKA_RESP_ERR__FATAL)
+		renew(k);
+	*exit = k->wrong_cluster ? "wrong_cluster" : kafka_exit_name(e);
+	if (!k->spool || e == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+		return refused(e);
+	if (e != RD_KAFKA_RESP_ERR__FATAL)
+		outage(k, rd_kafka_err2str(e));
+	return k->direct ? -EAGAIN : to_spool(k, r, exit);
+}
+
+/* ---- time ---- */
+
+/* K10: the bootstrap address may lead elsewhere one day. */
+static void look_at_cluster(struct kafka *k, uint64_t now)
+{
+	if (now - k->cluster_ns < SECOND)
+		return;
+	k->cluster_ns = now;
+	char *id = rd_kafka_clusterid(k->rk, 0);
+	if (!id)
+		return;
+	if (!k->cluster[0])
+		strncpy(k->cluster, id, sizeof(k->cluster) - 1);
+	bool wrong = strncmp(k->cluster, id, sizeof(k->cluster) - 1) != 0;
+	if (wrong && !k->wrong_cluster)
+		log_error("kafka: this is cluster %s, not %s as before: nothing is sent to it", id,
+			  k->cluster);
+	k->wrong_cluster = wrong;
+	rd_kafka_mem_free(k->rk, id);
+}
+
+void kafka_tick(struct kafka *k)
+{
+	uint64_t now = kafka_now();
+	if (k->renewing) {
+		renew(k);
+		return;
+	}
+	look_at_cluster(k, now);
+	if (k->spool)
+		behind_to_spool(k, false);
+	pump_suspects(k);
+	/* a refused batch costs its producer seconds: only those that are alone wait for them */
+	uint64_t held = k->held_records - k->solo_held;
+	bool stalled = held && now - k->progress_ns > STALL_NS_SECONDS * SECOND;
+	if (k->spool && k->direct && held && k->client.all_down)
+		outage(k, "no broker is reachable");
+	else if (k->spool && stalled && (k->direct || k->outstanding))
+		outage(k, "no answer for 5 s");
+	kafka_pump(k);
+}
+
+/* Reports, for at most a few ms: 1,000 a ms come when an outage ends. */
+void kafka_poll(struct kafka *k)
+{
+	uint64_t end = kafka_now() + POLL_BATCH_MS * MS;
+	while (k->rk && rd_kafka_poll(k->rk, 0) > 0 && kafka_now() < end)
+		;
+	while (k->solo && rd_kafka_poll(k->solo, 0) > 0 && kafka_now() < end)
+		;
+	if (kafka_now() >=
+	    end) /* there may be more, and the event tells only when there was none */
+		eventfd_write(k->event, 1);
+	rd_kafka_resp_err_t trouble = k->trouble;
+	k->trouble = 0;
+	if (trouble && k->spool && k->direct)
+		outage(k, rd_kafka_err2str(trouble));
+	else if (trouble)
+		k->pause_ns = kafka_now() + SECOND;
+}
+
+/* ---- the end ---- */
+
+static void rest_to_spool(struct kafka *k, struct taken *t)
+{
+	for (struct record *r; (r = taken_pop(t));) {
+		if (r->token) /* still on disk */
+			record_free(r);
+		else if (k->spool)
+			spool_or_lose(k, r);
+		else
+			kafka_report(k, r, r->maybe_there ? "possibly_persisted" : "purged");
+	}
+}
+
+int kafka_finish(struct kafka *k, int timeout_ms)
+{
+	uint64_t now = kafka_now(), end = now + (uint64_t)timeout_ms * MS;
+	/* with a spool there is no need to wait for a broker that does not answer */
+	uint64_t patience = k->spool && !k->direct ? now + SECOND : end;
+	while ((k->held_records || k->suspects.first || (k->retry.first && !k->spool)) &&
+	       now < (k->direct ? end : patience)) {
+		kafka_poll(k);
+		pump_suspects(k);
+		if (!k->spool)
+			kafka_pump(k);
+		rd_kafka_flush(k->rk, 20);
+		if (k->solo)
+			rd_kafka_flush(k->solo, 20);
+		now = kafka_now();
+		if (k->spool && k->held_records && now - k->progress_ns > STALL_NS_SECONDS * SECOND)
+			break;
+	}
+	bool late = k->held_records != 0;
+	k->returning = true;
+	if (late)
+		rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+	if (late && k->solo)
+		rd_kafka_purge(k->solo, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+	for (int waited = 0; k->held_records && waited < SPOOL_MS; waited += 10) {
+		rd_kafka_poll(k->rk, 10);
+		kafka_poll(k);
+	}
+	k->returning = false;
+	rest_to_spool(k, &k->retry);
+	rest_to_spool(k, &k->behind);
+	rest_to_spool(k, &k->suspects);
+	if (k->spool)
+		spool_tell_kept(k->spool, SPOOL_MS);
+	return late && !k->spool ? -ETIMEDOUT : 0;
+}

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The Kafka sink with a spool, against librdkafka's mock cluster and its faults (K1-K12). Each case holds what must
+ * be true after any of them: every record was reported once, what is reported delivered is in the topic, duplicates
+ * only where counted, each connection in its order, and no turn of the loop took long.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+
+#include "record.pb-c.h"
+#include "sink/kafka_state.h"
+#include "sink/source.h"
+
+enum { NUMBERS = 20000, CONNECTIONS = 7, PRODUCE = 0 };
+
+struct rig {
+	rd_kafka_t *host;
+	rd_kafka_mock_cluster_t *mock;
+	char uri[300], dir[64];
+	struct sink *s;
+	const struct sink_ops *ops;
+	unsigned reported[NUMBERS], delivered[NUMBERS], seen[NUMBERS];
+	const char *exit[NUMBERS];
+	uint64_t n_delivered, n_spooled, n_lost;
+	uint64_t next;
+	const char *instance;
+	bool mock_doubles;
+};
+
+static struct rig g;
+
+static void on_report(void *ctx, enum record_kind kind, uint64_t number, bool last_part,
+		      const char *exit)
+{
+	(void)ctx, (void)last_part;
+	if (kind == RECORD_LEDGER)
+		return;
+	assert_true(number < NUMBERS);
+	g.reported[number]++;
+	g.exit[number] = exit;
+	g.delivered[number] += !exit;
+	g.n_delivered += !exit;
+	g.n_spooled += exit && !strcmp(exit, "spooled");
+	g.n_lost += exit && strcmp(exit, "spooled");
+}
+
+static int setup(void **state)
+{
+	char err[200];
+	(void)state;
+	g = (struct rig) {.next = 1, .instance = "aaaaaaaaaaaaaaaa"};
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_conf_set(conf, "log_level", "0", err, sizeof(err));
+	g.host = rd_kafka_new(RD_KAFKA_PRODUCER, conf, err, sizeof(err));
+	g.mock = rd_kafka_mock_cluster_new(g.host, 1);
+	rd_kafka_mock_topic_create(g.mock, "t", 4, 1);
+	rd_kafka_mock_topic_create(g.mock, "t.ledger", 1, 1);
+	snprintf(g.uri, sizeof(g.uri),
+		 "kafka://%s/t?socket.timeout.ms=1000&reconnect.backoff.max.ms=200&log_level=0",
+		 rd_kafka_mock_cluster_bootstraps(g.mock));
+	snprintf(g.dir, sizeof(g.dir), "/tmp/kafka-spool-XXXXXX");
+	return mkdtemp(g.dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	char command[100];
+	(void)state;
+	rd_kafka_mock_cluster_destroy(g.mock);
+	rd_kafka_destroy(g.host);
+	snprintf(command, sizeof(command), "rm -rf '%s'", g.dir);
+	return system(command);
+}
+
+static void open_with(bool spool, uint64_t bytes)
+{
+	char err[512] = "";
+	struct sink_cfg cfg = {.instance = g.instance,
+			       .report = on_report,
+			       .spool = spool ? g.dir : NULL,
+			       .spool_bytes = bytes};
+	g.s = sink_open(g.uri, &cfg, &g.ops, err, sizeof(err));
+	if (!g.s)
+		fail_msg("%s", err);
+}
+
+static struct record *make(uint64_t number)
+{
+	char id[32];
+	uint8_t body[400];
+	for (size_t i = 0; i < sizeof(body); i++)
+		body[i] = (uint8_t)(number * 7 + i);
+	snprintf(id, sizeof(id), "%s-%u", g.instance, (unsigned)(number % CONNECTIONS));
+	struct record_call c = {.connection_id = bytes_str(id),
+				.sequence = number,
+				.record_number = number,
+				.last_part = true,
+				.protocol = "grpc",
+				.request = {.present = true, .body = {body, sizeof(body)}}};
+	struct record *r = NULL;
+	assert_int_equal(record_encode(&c, &r), 0);
+	return r;
+}
+
+/* The loop: waits at most ms for news */
+static void turn(int ms)
+{
+	struct pollfd f = {.fd = g.ops->fd(g.s), .events = POLLIN};
+	if (poll(&f, 1, ms) > 0)
+		g.ops->service(g.s);
+}
+
+/* n more records, taken all; a full queue gets its turns. */
+static void send_n(unsigned n)
+{
+	const char *exit = NULL;
+	for (unsigned i = 0; i < n; i++) {
+		struct record *r = make(g.next);
+		int e = g.ops->submit(g.s, &r, &exit);
+		for (int j = 0; e == -EAGAIN && j < 10000; j++) {
+			turn(1);
+			e = g.ops->submit(g.s, &r, &exit);
+		}
+		if (e)
+			fail_msg("record %llu refused: %s", (unsigned long long)g.next, exit);
+		g.next++;
+		if (i % 50 == 49)
+			turn(0);
+	}
+}
+
+static struct kafka *inside(void)
+{
+	return (struct kafka *)g.s;
+}
+
+/* Turns until it holds; fails after 30 s. */
+#define WAIT_FOR(x)                                                                                \
+	do {                                                                                       \
+		uint64_t end = kafka_now() + 30000000000ull;                                       \
+		while (!(x) && kafka_now() < end)                                                  \
+			turn(20);                                                                  \
+		if (!(x))                                                                          \
+			fail_msg("never: %s; %s", #x, g.ops->status(g.s));                         \
+	} while (0)
+
+static bool is_idle(void)
+{
+	uint64_t n, bytes;
+	return !g.ops->held(g.s, &n, &bytes);
+}
+
+/* Reads the topic: each number at most once but for the counted duplicates, each connection in order of first
+ * arrival. The number of different records. */
+static uint64_t read_topic(uint64_t *twice)
+{
+	struct source_cfg cfg = {.calls = true};
+	const struct source_ops *in;
+	char err[512], plain[300];
+	struct bytes data;
+	enum record_kind kind;
+	uint64_t n = 0, last[2][CONNECTIONS] = {0};
+	snprintf(plain, sizeof(plain), "kafka://%s/t", rd_kafka_mock_cluster_bootstraps(g.mock));
+	struct source *source = source_open(plain, &cfg, &in, err, sizeof(err));
+	if (!source)
+		fail_msg("%s", err);
+	*twice = 0;
+	memset(g.seen, 0, sizeof(g.seen));
+	while (in->next(source, &data, &kind, err, sizeof(err)) == 1) {
+		Sidetap__V1__Call *c = record_decode(data);
+		assert_non_null(c);
+		uint64_t number = c->record_number,
+			 *before = &last[c->id[0] == 'b'][number % CONNECTIONS];
+		sidetap__v1__call__free_unpacked(c, NULL);
+		assert_true(number > 0 && number < NUMBERS);
+		if (g.seen[number]++) {
+			++*twice;
+			continue;
+		}
+		n++;
+		if (number < *before)
+			fail_msg("record %llu after %llu of the same connection",
+				 (unsigned long long)number, (unsigned long long)*before);
+		*before = number;
+	}
+	in->close(source);
+	return n;
+}
+
+static void all_is_there(uint64_t sent)
+{
+	uint64_t twice;
+	assert_int_equal(read_topic(&twice), sent);
+	/* the mock keeps both copies of a batch that the client sent again because the answer was late */
+	if (!g.mock_doubles)
+		assert_true(twice <= inside()->duplicates_possible);
+	for (uint64_t i = 1; i < g.next; i++) {
+		assert_int_equal(g.reported[i], 1);
+		assert_int_equal(g.delivered[i], 1);
+	}
+	assert_int_equal(g.n_lost, 0);
+}
+
+static void quick(void)
+{
+	/* the promise is 10 ms; a machine that takes the processor away for longer is no failure of ours */
+	if (inside()->slowest_ns > 100000000)
+		fail_msg("a turn took %.1f ms", (double)inside()->slowest_ns / 1e6);
+	printf("# slowest turn %.2f ms\n", (double)inside()->slowest_ns / 1e6);
+}
+
+static void k1_broker_down_at_start(void **state)
+{
+	(void)state;
+	rd_kafka_mock_broker_set_down(g.mock, 1);
+	open_with(true, 16 << 20);
+	assert_false(inside()->direct);
+	send_n(500);
+	assert_int_equal(g.n_delivered, 0);
+	rd_kafka_mock_broker_set_up(g.mock, 1);
+	WAIT_FOR(g.n_delivered == 500);
+	WAIT_FOR(inside()->direct);
+	send_n(100);
+	WAIT_FOR(g.n_delivered == 600);
+	all_is_there(600);
+	assert_true(is_idle());
+	g.ops->close(g.s);
+}
+
+static void k2_broker_dies_and_returns(void **state)
+{
+	(void)state;
+	open_with(true, 16 << 20);
+	send_n(300);
+	WAIT_FOR(g.n_delivered == 300);
+	rd_kafka_mock_broker_set_down(g.mock, 1);
+	send_n(300);
+	WAIT_FOR(!inside()->direct);
+	send_n(700);
+	assert_true(inside()->outages >= 1);
+	rd_kafka_mock_broker_set_up(g.mock, 1);
+	WAIT_FOR(inside()->direct);
+	send_n(200);
+	WAIT_FOR(g.n_delivered == 1500);
+	all_is_there(1500);
+	quick();
+	assert_true(is_idle());
+	g.ops->close(g.s);
+}
+
+static void k3_a_broker_that_stalls(void **state)
+{
+	(void)state;
+	open_with(true, 16 << 20);
+	send_n(100);
+	WAIT_FOR(g.n_delivered == 100);
+	rd_kafka_mock_broker_set_rtt(g.mock, 1, 60000);
+	send_n(500);
+	WAIT_FOR(!inside()->direct); /* 5 s without an answer */
+	send_n(500);
+	rd_kafka_mock_broker_set_rtt(g.mock, 1, 0);
+	WAIT_FOR(g.n_delivered == 1100);
+	g.mock_doubles = true;
+	all_is_there(1100);
+	quick();
+	g.ops->close(g.s);
+}
+
+static void k4_a_full_queue_goes_to_the_spool(void **state)
+{
+	(void)state;
+	strcat(g.uri, "&queue.buffering.max.messages=50");
+	open_with(true, 16 << 20);
+	send_n(2000);
+	assert_true(inside()->outages >= 1);
+	WAIT_FOR(g.n_delivered == 2000);
+	all_is_there(2000);
+	quick();
+	g.ops->close(g.s);
+}
+
+static void k5_errors_of_the_broker(void **state)
+{
+	(void)state;
+	open_with(true, 16 << 20);
+	rd_kafka_mock_push_request_errors(
+		g.mock, PRODUCE, 6, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+		RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+		RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+		RD_KAFKA_RESP_ERR_INVALID_RECORD, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
+	send_n(400);
+	WAIT_FOR(g.n_delivered == 400);
+	all_is_there(400);
+	g.ops->close(g.s);
+}
+
+static void k7_not_allowed_for_a_while(void **state)
+{
+	(void)state;
+	open_with(true, 16 << 20);
+	send_n(10);
+	WAIT_FOR(g.n_delivered == 10);
+	rd_kafka_mock_push_request_errors(g.mock, PRODUCE, 1,
+					  RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+	send_n(100);
+	WAIT_FOR(g.n_delivered == 110);
+	assert_true(inside()->outages >= 1);
+	all_is_there(110);
+	g.ops->close(g.s);
+}
+
+/* One of a batch was too large: the others arrive, the one is named. */
+static void k8_a_refused_record_is_found_alone(void **state)
+{
+	(void)state;
+	open_with(true, 16 << 20);
+	rd_kafka_mock_push_request_errors(g.mock, PRODUCE, 2, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+					  RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+	for (int i = 0; i < 20; i++) { /* of one connection, so of one batch */
+		g.next = (uint64_t)i * CONNECTIONS + CONNECTIONS;
+		send_n(1);
+	}
+	WAIT_FOR(g.n_delivered + g.n_lost == 20);
+	assert_int_equal(g.n_lost, 1);
+	assert_int_equal(inside()->quarantined, 1);
+	uint64_t twice, lost = 0;
+	struct source_cfg cfg = {.calls = true};
+	(void)cfg;
+	for (uint64_t i = 1; i < NUMBERS; i++)
+		if (g.exit[i]) {
+			assert_string_equal(g.exit[i], "too_large");
+			lost = i;
+		}
+	assert_true(lost > 0);
+	assert_int_equal(read_topic(&twice), 19);
+	assert_int_equal(g.seen[lost], 0);
+	assert_true(inside()->direct); /* and nothing waited for it */
+	g.ops->close(g.s);
+}
+
+static void k11_a_fatal_producer_is_renewed(void **state)
+{
+	(void)state;
+	for (int spool = 0; spool < 2; spool++) {
+		g.next = spool ? 5000 : 1;
+		g.n_delivered = 0;
+		open_with(spool, 16 << 20);
+		send_n(200);
+		WAIT_FOR(g.n_delivered == 200);
+		rd_kafka_mock_push_request_errors(g.mock, PRODUCE, 1,
+						  RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+		send_n(300);
+		WAIT_FOR(g.n_delivered == 500);
+		assert_true(inside()->renewals >= 1);
+		assert_int_equal(g.n_lost, 0);
+		send_n(100);
+		WAIT_FOR(g.n_delivered == 600);
+		g.ops->close(g.s);
+	}
+	uint64_t twice;
+	assert_int_equal(read_topic(&twice), 1200);
+}
+
+/* Cannot be sent before the end: it stays on disk, and the next process sends it, beside its own. */
+static void k15_the_rest_stays_and_is_sent_by_the_next(void **state)
+{
+	(void)state;
+	open_with(true, 16 << 20);
+	send_n(100);
+	WAIT_FOR(g.n_delivered == 100);
+	rd_kafka_mock_broker_set_down(g.mock, 1);
+	send_n(400);
+	assert_int_equal(g.ops->drain(g.s, 2000), 0);
+	assert_int_equal(g.n_spooled, 400);
+	assert_int_equal(g.n_lost, 0);
+	for (uint64_t i = 1; i < g.next; i++)
+		assert_int_equal(g.reported[i], 1);
+	g.ops->close(g.s);
+	rd_kafka_mock_broker_set_up(g.mock, 1);
+	g.instance = "bbbbbbbbbbbbbbbb";
+	open_with(true, 16 << 20);
+	send_n(100);
+	WAIT_FOR(g.n_delivered == 200);
+	WAIT_FOR(is_idle());
+	assert_int_equal(g.n_spooled, 400); /* nothing of theirs is reported here */
+	uint64_t twice;
+	assert_int_equal(read_topic(&twice), 600);
+	g.ops->close(g.s);
+}
+
+/* D10 in the flow: what the cap pushed out is named exactly, the rest arrives. */
+static void a_spool_that_does_not_suffice(void **state)
+{
+	(void)state;
+	rd_kafka_mock_broker_set_down(g.mock, 1);
+	open_with(true, 1 << 20);
+	send_n(5000);
+	WAIT_FOR(spool_stats(inside()->spool).waiting == 0);
+	turn(100);
+	rd_kafka_mock_broker_set_up(g.mock, 1);
+	WAIT_FOR(is_idle());
+	assert_true(g.n_lost > 1000);
+	assert_int_equal(g.n_lost + g.n_delivered, 5000);
+	uint64_t twice;
+	assert_int_equal(read_topic(&twice), g.n_delivered);
+	for (uint64_t i = 1; i <= 5000; i++) {
+		assert_int_equal(g.reported[i], 1);
+		assert_int_equal(g.seen[i], !g.exit[i]);
+		if (g.exit[i])
+			assert_string_equal(g.exit[i], "spool_evicted");
+	}
+	g.ops->close(g.s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+		TEST(k1_broker_down_at_start),
+		TEST(k2_broker_dies_and_returns),
+		TEST(k3_a_broker_that_stalls),
+		TEST(k4_a_full_queue_goes_to_the_spool),
+		TEST(k5_errors_of_the_broker),
+		TEST(k7_not_allowed_for_a_while),
+		TEST(k8_a_refused_record_is_found_alone),
+		TEST(k11_a_fatal_producer_is_renewed),
+		TEST(k15_the_rest_stays_and_is_sent_by_the_next),
+		TEST(a_spool_that_does_not_suffice),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
