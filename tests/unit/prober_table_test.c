@@ -166,8 +166,7 @@ static void the_other_way_round(void **state)
 	(void)state;
 	for (size_t i = 0; i < n_samples; i++)
 		for (int final = 0; final < 2; final++) {
-			struct prober_verdict v =
-				prober_ask(side(i, 1), side(i, 0), final, false);
+			struct prober_verdict v = prober_ask(side(i, 1), side(i, 0), final, false);
 			const char *name = named(v);
 			if (name && (strcmp(name, samples[i].name) != 0 || !v.reversed))
 				fail_msg("%s: %s, reversed %d", samples[i].name, name, v.reversed);
@@ -248,7 +247,8 @@ static void h11_half_noise(void **state)
 		size_t i = drive_random(&seed) % n_samples;
 		int dir = drive_random(&seed) & 1;
 		struct bytes heads[2] = {side(i, 0), side(i, 1)};
-		size_t keep = drive_random(&seed) % 12, all = heads[dir].n < 512 ? heads[dir].n : 512;
+		size_t keep = drive_random(&seed) % 12,
+		       all = heads[dir].n < 512 ? heads[dir].n : 512;
 		memcpy(b, heads[dir].p, all);
 		for (size_t k = keep; k < all; k++)
 			b[k] = (uint8_t)drive_random(&seed);
