@@ -80,14 +80,6 @@ static int64_t rest_is_control(struct ttheader *c, enum dir dir, const struct tt
 	return (int64_t)head;
 }
 
-static void cap_note(struct piece *out, const char *cap)
-{
-	if (!cap)
-		return;
-	out->cap = cap;
-	out->flags |= FLAG_TRUNCATED;
-}
-
 /* ---- unary ---- */
 
 static unsigned type_of(const struct ttheader_head *h, const struct ttheader_payload *p)
@@ -208,8 +200,8 @@ static int64_t message(struct ttheader *c, enum dir dir, const struct ttheader_h
 	}
 	out->what = PIECE_HEAD;
 	out->corr = h->seq;
-	cap_note(out, p.cap);
-	cap_note(out, h->cap);
+	ttheader_cap_note(out, p.cap);
+	ttheader_cap_note(out, h->cap);
 	if (h->transforms)
 		out->flags |= FLAG_COMPRESSED;
 	name_fill(h, &p, &out->head);
@@ -287,7 +279,7 @@ static void stream_head_fill(enum dir dir, const struct ttheader_head *h, struct
 
 	out->what = PIECE_HEAD;
 	out->corr = stream_corr(h->seq);
-	cap_note(out, h->cap);
+	ttheader_cap_note(out, h->cap);
 	name_fill(h, &none, &out->head);
 	out->head.transport = h->protocol == 0x11 ? transport_stream_protobuf : transport_stream;
 	ttheader_head_fill(h, dir, extra, &out->head);
@@ -406,7 +398,7 @@ static int64_t stream_trailer(struct ttheader *c, enum dir dir, struct ttheader_
 		stream_head_fill(dir, h, is_unsure(st, dir) ? unsure : reset_attribute(c), out);
 	} else {
 		out->corr = stream_corr(h->seq);
-		cap_note(out, h->cap);
+		ttheader_cap_note(out, h->cap);
 		out->head.headers = h->headers;
 		out->head.n_headers = h->n_headers;
 	}
