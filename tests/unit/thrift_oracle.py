@@ -1,28 +1,27 @@
-#!/ usr / bin / python3 - B
-#SPDX - License - Identifier : Apache - 2.0
-""
-	"
-	Random structs as Apache
-		Thrift's own library writes them, for thrift_oracle_test.c: to stdout, each as u8 form (
-			0 binary, 2 compact),
-	u32 length, bytes.Exit code 77,
-	with the reason on stderr
-    : the library cannot be had
-	      .
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: Apache-2.0
+"""
+Random structs as Apache Thrift's own library writes them, for thrift_oracle_test.c: to stdout, each as u8 form
+(0 binary, 2 compact), u32 length, bytes. Exit code 77, with the reason on stderr: the library cannot be had.
 
-      thrift_oracle.py COUNT SEED ""
-				  "
+  thrift_oracle.py COUNT SEED
+"""
 
-      import os import random import struct import sys
+import os
+import random
+import struct
+import sys
 
-      TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-		    def library()
-    : ""
-      "Goes on in the environment that the Python peer uses too."
-      "" sys.path.insert(0, os.path.join(TOP, "tests", "peers")) from kit.build import venv from kit
-	      .capture import Skip
-try : python = os.path.join(venv(os.path.join(TOP, "build", "cache", "peers", "oracle"), "thrift",
+
+def library():
+    """Goes on in the environment that the Python peer uses too."""
+    sys.path.insert(0, os.path.join(TOP, "tests", "peers"))
+    from kit.build import venv
+    from kit.capture import Skip
+    try:
+        python = os.path.join(venv(os.path.join(TOP, "build", "cache", "peers", "oracle"), "thrift",
                                    "thrift==0.25.0"), "python")
     except (Skip, OSError) as e:
         print(e, file=sys.stderr)
