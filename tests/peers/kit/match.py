@@ -119,6 +119,8 @@ def may_be_unknown(record, key, seen):
             h.get("provenance") == "UNKNOWN" for h in headers))
     if seen not in (None, "", 0):
         return False
+    if key in ("status_code", "status_text") and record.get("outcome") == "UNKNOWN":
+        return may_be_unknown(record, "outcome", "UNKNOWN")  # 0 also when none was seen
     if key.startswith("attributes."):  # what would tell it was not seen
         return True
     return key.partition(".")[0] in unknown or bool(flags & PARTIAL)
