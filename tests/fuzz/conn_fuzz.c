@@ -122,11 +122,11 @@ static void wire_open(bool late, bool small)
 	CHECK(w.recorder);
 	struct call_sink sink = recorder_calls(w.recorder);
 	w.calls = calls_new(&limits, &sink);
-	struct conns_cfg cc = {.calls = w.calls,
-			       .framer = {small ? 512 : 64 << 10, small ? 8 : 256, small ? 2 : 1024,
-					  64 << 20},
-			       .gather_max = small ? 4096 : 1 << 20,
-			       .gather_all = small ? 6000 : 0};
+	struct conns_cfg cc = {
+		.calls = w.calls,
+		.framer = {small ? 512 : 64 << 10, small ? 8 : 256, small ? 2 : 1024, 64 << 20},
+		.gather_max = small ? 4096 : 1 << 20,
+		.gather_all = small ? 6000 : 0};
 	w.conns = conns_new(&cc);
 	CHECK(w.calls && w.conns);
 	w.cb = conns_callbacks();
@@ -249,14 +249,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (drive_parse(&s, bytes_of(data, size), BYTES_MAX) && s.bytes.n) {
 		bool late = s.late, small = seed >> 9 & 1;
 		w.random = seed;
-		uint64_t n = converse(&s, late, small, 0, false);
-		w.random = seed;
-		converse(&s, !late, !small, 0, false);
+		uint64_t n = converse(&s, late ^ (seed >> 10 & 1), small, 0, false);
 		CHECK(n > 0); /* else they are not ours */
-		for (int i = 0; i < 3; i++) {
-			w.random = seed;
-			converse(&s, late, small, 1 + (seed >> (12 + 8 * i)) % n, i == 2);
-		}
+		w.random = seed;
+		converse(&s, late ^ (seed >> 10 & 1), small, 1 + (seed >> 16) % n, seed >> 11 & 1);
 	}
 	drive_script_fini(&s);
 	return 0;

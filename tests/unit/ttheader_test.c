@@ -572,7 +572,8 @@ static void probes(void **state)
 /* Joined late: a payload that nobody can read proves nothing, a second frame behind it does. */
 static void late_unreadable(void **state)
 {
-	struct bytes f = FRAME(.seq = 1, .transform = 1, .ints = {{9, "M"}}, .payload = BYTES("zzz"));
+	struct bytes f =
+		FRAME(.seq = 1, .transform = 1, .ints = {{9, "M"}}, .payload = BYTES("zzz"));
 
 	(void)state;
 	say_begin(&framer_ttheader, true);
