@@ -25,7 +25,7 @@ sys.dont_write_bytecode = True
 from kit import match, pcap, peer, service  # noqa: E402
 from kit.capture import Failure  # noqa: E402
 
-OFFSETS, LOSSES = 30, 12  # of each capture, without --all
+OFFSETS, LOSSES = 20, 8  # of each capture, without --all
 RATES = (0.001, 0.01, 0.05)
 
 

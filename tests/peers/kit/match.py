@@ -108,7 +108,7 @@ def may_be_unknown(record, key, seen):
     if key in ("protocol", "transport"):
         return key in unknown or (key == "protocol" and upgrade_unanswered(record))
     if key == "status_text" and not seen:
-        return "status_code" in unknown or bool(flags & PARTIAL)
+        return bool({"status_code", "outcome"} & unknown or flags & PARTIAL)
     if key in ("request.body_bytes", "response.body_bytes"):
         return "protocol" in unknown or bool(flags & PARTIAL)
     if key.startswith(("request.headers.", "response.headers.", "request.trailers.",
@@ -119,6 +119,8 @@ def may_be_unknown(record, key, seen):
             h.get("provenance") == "UNKNOWN" for h in headers))
     if seen not in (None, "", 0):
         return False
+    if key == "status_code" and record.get("outcome") == "UNKNOWN":
+        return may_be_unknown(record, "outcome", "UNKNOWN")  # 0 also when none was seen
     if key.startswith("attributes."):  # what would tell it was not seen
         return True
     return key.partition(".")[0] in unknown or bool(flags & PARTIAL)
