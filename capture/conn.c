@@ -504,7 +504,7 @@ static void conn_gap(struct conns *cs, struct conn *c, enum dir dir, const struc
 		return;
 	}
 	int r = c->ops->gap(c->state, dir, n);
-	if (d->mode == CONN_RUN && r < 0) {
+	if ((d->mode == CONN_RUN || d->mode == CONN_RESYNC) && r < 0) {
 		call_gap(cs->cfg.calls, &c->queue, dir, run->off + run->missing);
 		d->mode = CONN_RESYNC;
 	} else if (r == 0) {

@@ -62,7 +62,8 @@ def scenario(name, client, server, transport, kind, multiplexed):
     def run(world):
         return world.client("client", command(world, "client.py", client, transport, multiplexed=multiplexed))
 
-    return Scenario(name, [PORT], start, run)
+    # on the wire it is strict_framed again
+    return Scenario(name, [PORT], start, run, golden=kind == "threaded")
 
 
 def scenarios():
