@@ -27,7 +27,7 @@ spec:
 
 
 def missing():
-    return steps.need("go", "python3")
+    return steps.need("go", "python3", "unshare", "hostname")
 
 
 def python(cache):
@@ -39,10 +39,14 @@ def build(cache):
     steps.go(cache, os.path.join(HERE, "daprd"), "daprd", "-tags", "stablecomponents", ".")
 
 
+# daprd forwards its host's name: one of its own, not this machine's
+AS_HOST = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"']
+
+
 def daprd(world, name, http, grpc, internal, *more):
     out = name + ".out"
-    world.start(name, [
-        world.cache + "/daprd", "--mode", "standalone", "--app-id", name, "--dapr-http-port", http,
+    world.start(name, AS_HOST + [
+        name, world.cache + "/daprd", "--mode", "standalone", "--app-id", name, "--dapr-http-port", http,
         "--dapr-grpc-port", grpc, "--dapr-internal-grpc-port", internal,
         "--dapr-listen-addresses", "127.0.0.1", "--dapr-internal-grpc-listen-address", "127.0.0.1",
         "--enable-metrics=false", "--resources-path", os.path.join(HERE, "resources"),
