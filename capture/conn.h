@@ -60,6 +60,7 @@ struct conn {
 	uint8_t contradictions; /* out of step without a loss, since the last complete message */
 	bool dead; /* without memory: its bytes are only counted */
 	uint8_t newest; /* direction of the last place tried for a late join */
+	bool turned; /* one of them came after a turn */
 	uint32_t candidates; /* places tried */
 	uint64_t skipped;
 	struct attribute

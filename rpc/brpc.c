@@ -322,6 +322,7 @@ const struct framer_ops framer_brpc = {
 	.skips_bodies = true,
 	.probe = brpc_probe,
 	.probe_late = brpc_probe_late,
+	.late_sure = true,
 	.init = brpc_init,
 	.next = brpc_next,
 	.gap = brpc_gap,

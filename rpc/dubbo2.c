@@ -341,6 +341,7 @@ const struct framer_ops framer_dubbo2 = {
 	.skips_bodies = true,
 	.probe = dubbo2_probe,
 	.probe_late = dubbo2_probe_late,
+	.late_sure = true,
 	.init = dubbo2_init,
 	.next = dubbo2_next,
 	.gap = dubbo2_gap,

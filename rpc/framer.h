@@ -205,6 +205,9 @@ struct framer_ops {
 	 * agree, or both directions, or a long strong magic. Wrongly YES costs the whole connection: better MORE.
 	 */
 	enum probe_answer (*probe_late)(struct bytes request, struct bytes response);
+	/* Its YES is proved by the bytes alone: also asked at the first segment seen of a connection joined in the
+	 * middle, which came after nobody knows what. */
+	bool late_sure;
 
 	/* late: the connection was joined in the middle; resync() comes before next(). -ENOMEM. */
 	int (*init)(void *state, const struct framer_limits *limits, bool late);

@@ -433,25 +433,30 @@ static enum answer side_is(enum answer (*is)(struct bytes b), struct bytes b)
 	return a == MORE && b.n == OPAQUE_NAME_HEAD ? NO : a;
 }
 
-/* A request answered before it was whole is another protocol's. */
-static enum answer name_is(size_t i, struct bytes request, struct bytes response, bool final)
+/* What was answered before it was whole is another protocol's. */
+static enum answer name_is(size_t i, struct bytes request, struct bytes response, enum dir first,
+			   bool final)
 {
 	enum answer q = side_is(names[i].request, request);
 	enum answer r = q == NO ? NO : side_is(names[i].reply, response);
-	if (q == NO || r == NO || (q == MORE && !names[i].greeting))
+	enum answer began = first == DIR_REQUEST && !names[i].greeting ? q
+			    : first == DIR_RESPONSE                    ? r
+								       : YES;
+	if (q == NO || r == NO || began == MORE)
 		return NO;
 	if (q == MORE || r == MORE)
 		return final ? NO : MORE;
 	return !names[i].agree || names[i].agree(request, response) ? YES : NO;
 }
 
-const char *opaque_name(struct bytes request, struct bytes response, bool final, bool *more)
+const char *opaque_name(struct bytes request, struct bytes response, enum dir first, bool final,
+			bool *more)
 {
 	request = bytes_head(request, OPAQUE_NAME_HEAD);
 	response = bytes_head(response, OPAQUE_NAME_HEAD);
 	*more = false;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		enum answer a = name_is(i, request, response, final);
+		enum answer a = name_is(i, request, response, first, final);
 		if (a == YES)
 			return names[i].name;
 		*more |= a == MORE;

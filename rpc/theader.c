@@ -249,6 +249,7 @@ const struct framer_ops framer_theader = {
 	.skips_bodies = true,
 	.probe = theader_probe,
 	.probe_late = theader_probe_late,
+	.late_sure = true,
 	.init = theader_init,
 	.next = theader_next,
 	.gap = theader_gap,

@@ -82,7 +82,8 @@ struct thrift_result {
 		outcome; /* OK, DECLARED_EXCEPTION (field id not 0 of a REPLY), SERVER_ERROR (EXCEPTION) */
 	bool has_code;
 	int32_t code; /* TApplicationException type, else 0 */
-	struct bytes text; /* its message; also when not known: as much of it as is there */
+	/* Its message. One that is cut is told when it is longer than a record keeps of it. */
+	struct bytes text;
 };
 
 /* `body` is the struct, maybe cut at the end. The first field of a REPLY decides (a result struct has one); a

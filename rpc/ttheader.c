@@ -11,6 +11,8 @@
  *  - A frame whose envelope says that it goes the other way (a reply of the client) is no call.
  *  - Sequence id 0 is a control frame where the connection is a mux or its words say so (crrst); a client that sends
  *    nothing but 0 has its calls, paired by order.
+ *  - The first Rst or Trailer of the server decides about a stream; where frames were lost that may have been one,
+ *    outcome and status stay unknown.
  *  - A stream whose beginning was not seen, in the direction of a frame, is not followed; neither is what comes
  *    behind a Rst. Such frames are read over.
  *  - MeshHeader (0xffaf, which only old peers wrote) is not read: opaque.
@@ -140,18 +142,6 @@ static void request_fill(struct ttheader *c, const struct ttheader_head *h,
 	ttheader_head_fill(h, DIR_REQUEST, (struct attribute) {0}, &out->head);
 }
 
-static void biz_fill(const struct ttheader_head *h, struct head *out)
-{
-	int32_t status;
-
-	if (out->outcome == OUTCOME_SERVER_ERROR || !ttheader_head_biz(h, &status))
-		return;
-	out->outcome = OUTCOME_DECLARED_EXCEPTION;
-	out->status = status;
-	out->has_status = true;
-	out->status_text = h->biz_message;
-}
-
 static struct attribute reset_attribute(const struct ttheader *c)
 {
 	return (struct attribute) {c->ready_to_reset ? "crrst" : NULL, BYTES("1")};
@@ -163,7 +153,7 @@ static void reply_fill(struct ttheader *c, const struct ttheader_head *h,
 	c->zero_open -= h->seq == 0 && c->zero_open;
 	if (!p->type && ttheader_head_type(h) == THRIFT_EXCEPTION)
 		out->head.outcome = OUTCOME_SERVER_ERROR;
-	biz_fill(h, &out->head);
+	ttheader_head_biz_fill(h, &out->head);
 	if (p->form == TTHEADER_THRIFT || p->form == TTHEADER_PROTOBUF)
 		out->head.transport = ttheader_payload_transport(p, c->mux);
 	ttheader_head_fill(h, DIR_RESPONSE, reset_attribute(c), &out->head);
@@ -290,7 +280,7 @@ static void stream_settle(struct ttheader *c, struct ttheader_stream *st)
 		ttheader_streams_del(&c->streams, st);
 }
 
-static void stream_head_fill(const struct ttheader *c, enum dir dir, const struct ttheader_head *h,
+static void stream_head_fill(enum dir dir, const struct ttheader_head *h, struct attribute extra,
 			     struct piece *out)
 {
 	const struct ttheader_payload none = {0};
@@ -300,9 +290,7 @@ static void stream_head_fill(const struct ttheader *c, enum dir dir, const struc
 	cap_note(out, h->cap);
 	name_fill(h, &none, &out->head);
 	out->head.transport = h->protocol == 0x11 ? transport_stream_protobuf : transport_stream;
-	ttheader_head_fill(h, dir,
-			   dir == DIR_RESPONSE ? reset_attribute(c) : (struct attribute) {0},
-			   &out->head);
+	ttheader_head_fill(h, dir, extra, &out->head);
 }
 
 /* The Header of a stream */
@@ -325,11 +313,13 @@ static int64_t stream_open(struct ttheader *c, enum dir dir, struct ttheader_str
 		st = ttheader_streams_add(&c->streams, h->seq);
 		if (!st)
 			return -ENOMEM;
-		if (dir == DIR_RESPONSE)
+		st->orphan = dir == DIR_RESPONSE;
+		if (st->orphan)
 			st->state[DIR_REQUEST] = TTHEADER_STREAM_LOST;
 	}
 	st->state[dir] = TTHEADER_STREAM_OPEN;
-	stream_head_fill(c, dir, h, out);
+	stream_head_fill(dir, h, dir == DIR_RESPONSE ? reset_attribute(c) : (struct attribute) {0},
+			 out);
 	return rest_is_control(c, dir, h, (size_t)n);
 }
 
@@ -369,7 +359,33 @@ static bool trailer_ends(const struct ttheader_stream *st, enum dir dir)
 	if (!st || st->dead)
 		return false;
 	return st->state[dir] == TTHEADER_STREAM_OPEN ||
-	       (st->state[dir] == TTHEADER_STREAM_IDLE && !st->gapped);
+	       (st->state[dir] == TTHEADER_STREAM_IDLE && !st->lost[dir]);
+}
+
+static const struct attribute unsure_code = {"unknown", BYTES("status_code")};
+static const struct attribute unsure = {"unknown", BYTES("outcome")};
+
+/* May the other side have reset it before it said this? */
+static bool is_unsure(const struct ttheader_stream *st, enum dir dir)
+{
+	return st->lost[!dir] || st->orphan;
+}
+
+/* The status of a stream: not known where a Rst of the client may have come before it. */
+static void verdict_fill(const struct ttheader_stream *st, const struct head *result,
+			 struct piece *out)
+{
+	if (is_unsure(st, DIR_RESPONSE)) {
+		if (!(out->what & PIECE_HEAD)) { /* that one says so itself */
+			out->head.attributes = &unsure;
+			out->head.n_attributes = 1;
+		}
+		return;
+	}
+	out->head.outcome = result->outcome;
+	out->head.status = result->status;
+	out->head.has_status = result->has_status;
+	out->head.status_text = result->status_text;
 }
 
 static int64_t stream_trailer(struct ttheader *c, enum dir dir, struct ttheader_stream *st,
@@ -385,9 +401,9 @@ static int64_t stream_trailer(struct ttheader *c, enum dir dir, struct ttheader_
 		return 0;
 	if (dir == DIR_RESPONSE && h->total == h->size)
 		result.outcome = OUTCOME_OK;
-	biz_fill(h, &result);
+	ttheader_head_biz_fill(h, &result);
 	if (st->state[dir] == TTHEADER_STREAM_IDLE) {
-		stream_head_fill(c, dir, h, out);
+		stream_head_fill(dir, h, is_unsure(st, dir) ? unsure : reset_attribute(c), out);
 	} else {
 		out->corr = stream_corr(h->seq);
 		cap_note(out, h->cap);
@@ -395,34 +411,11 @@ static int64_t stream_trailer(struct ttheader *c, enum dir dir, struct ttheader_
 		out->head.n_headers = h->n_headers;
 	}
 	out->what |= PIECE_END;
-	if (dir == DIR_RESPONSE) {
-		out->head.outcome = result.outcome;
-		out->head.status = result.status;
-		out->head.has_status = result.has_status;
-		out->head.status_text = result.status_text;
-	}
+	if (dir == DIR_RESPONSE)
+		verdict_fill(st, &result, out);
 	st->state[dir] = TTHEADER_STREAM_DONE;
 	stream_settle(c, st);
 	return rest_is_control(c, dir, h, used);
-}
-
-static void rst_fill(const struct ttheader_head *h, enum dir dir, struct head *out)
-{
-	static _Thread_local struct attribute list[3];
-	static _Thread_local char code[16];
-	size_t n = 0;
-
-	list[n++] = (struct attribute) {"rst_by",
-					dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
-	if (out->has_status) {
-		int len = snprintf(code, sizeof(code), "%d", out->status);
-		list[n++] = (struct attribute) {"rst_code", bytes_of(code, (size_t)len)};
-	}
-	if (h->cancel_path.n)
-		list[n++] = (struct attribute) {"ttscp", h->cancel_path};
-	out->attributes = list;
-	out->n_attributes = n;
-	out->outcome = OUTCOME_UNKNOWN;
 }
 
 static int64_t stream_rst(struct ttheader *c, enum dir dir, struct ttheader_stream *st,
@@ -434,7 +427,10 @@ static int64_t stream_rst(struct ttheader *c, enum dir dir, struct ttheader_stre
 	size_t used = exception_read(&c->side[dir], h, n, in, &out->head, need);
 	if (!used)
 		return 0;
-	rst_fill(h, dir, &out->head);
+	if (is_unsure(st, dir))
+		out->head = (struct head) {.attributes = &unsure_code, .n_attributes = 1};
+	else
+		ttheader_head_rst_fill(h, dir, &out->head);
 	if (st->state[DIR_RESPONSE] == TTHEADER_STREAM_DONE) { /* its status stands */
 		out->head.has_status = false;
 		out->head.status_text = (struct bytes) {NULL, 0};

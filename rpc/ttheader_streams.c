@@ -97,20 +97,14 @@ struct ttheader_stream *ttheader_streams_oldest(const struct ttheader_streams *t
 				    : list_entry(t->live.next, struct ttheader_stream, in_use);
 }
 
-/* Whose replies have a hole: capture lets the call go, what still comes of it is nobody's. */
 static void lose_one(struct ttheader_streams *t, struct ttheader_stream *s, enum dir dir)
 {
-	bool open = s->state[dir] == TTHEADER_STREAM_OPEN;
-
-	if (dir == DIR_RESPONSE) {
-		s->gapped = true;
-		if (open)
-			ttheader_streams_del(t, s);
-	} else if (open) {
-		s->state[dir] = TTHEADER_STREAM_LOST;
-		if (s->state[DIR_RESPONSE] == TTHEADER_STREAM_DONE)
-			ttheader_streams_del(t, s);
-	}
+	s->lost[dir] = true;
+	if (s->state[dir] != TTHEADER_STREAM_OPEN)
+		return;
+	s->state[dir] = TTHEADER_STREAM_LOST;
+	if (s->state[!dir] >= TTHEADER_STREAM_DONE)
+		ttheader_streams_del(t, s);
 }
 
 void ttheader_streams_lose(struct ttheader_streams *t, enum dir dir)

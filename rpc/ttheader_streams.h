@@ -22,7 +22,8 @@ struct ttheader_stream {
 	uint32_t id;
 	uint8_t state[2]; /* by enum dir */
 	bool dead; /* reset */
-	bool gapped; /* replies were lost since it began: one without its Header is not whole */
+	bool orphan; /* the client's Header was not seen */
+	bool lost[2]; /* frames of that direction were lost since it began, maybe a Rst of it */
 };
 
 struct ttheader_streams {

@@ -49,6 +49,7 @@ static void kafka_close(struct sink *s)
 	topics_end(k);
 	spool_close(k->spool, 1000);
 	taken_fini(&k->retry);
+	taken_fini(&k->behind);
 	taken_fini(&k->suspects);
 	kafka_client_fini(&k->client);
 	kafka_embedded_free(k->embedded);
@@ -176,6 +177,7 @@ static struct kafka *kafka_new(const struct sink_cfg *cfg)
 	k->client.own_port_ctx = cfg->own_port_ctx;
 	k->client.quiet = true;
 	taken_init(&k->retry);
+	taken_init(&k->behind);
 	taken_init(&k->suspects);
 	kafka_client_init(&k->client);
 	return k;
@@ -246,8 +248,8 @@ static int kafka_drain(struct sink *s, int timeout_ms)
 static bool kafka_held(struct sink *s, uint64_t *records, uint64_t *bytes)
 {
 	struct kafka *k = kafka_of(s);
-	*records = k->held_records + k->retry.records + k->suspects.records;
-	*bytes = k->held_bytes + k->retry.bytes + k->suspects.bytes;
+	*records = k->held_records + k->retry.records + k->behind.records + k->suspects.records;
+	*bytes = k->held_bytes + k->retry.bytes + k->behind.bytes + k->suspects.bytes;
 	if (k->spool) {
 		struct spool_stats st = spool_stats(k->spool);
 		*records += st.waiting + st.resident;

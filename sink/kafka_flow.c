@@ -13,7 +13,9 @@ enum {
 	STALL_NS_SECONDS = 5, /* held and nothing acknowledged: an outage */
 	PURGE_MS = 8, /* for what a purge gives back at once */
 	POLL_BATCH_MS = 4, /* of reports in one go: the loop has other things to do */
-	SPOOL_MS = 5000 /* at the end, for the disk */
+	SPOOL_MS = 5000, /* at the end, for the disk */
+	SETTLE_MS = 100, /* after the last record that a purge gave back */
+	BEHIND_BYTES = 8 << 20 /* wait for that at most */
 };
 #define SECOND 1000000000ull
 #define MS     1000000ull
@@ -40,6 +42,24 @@ static void spool_or_lose(struct kafka *k, struct record *r)
 		kafka_report(k, r, spool_exit(e));
 }
 
+static void put_back(struct taken *t, struct record *r)
+{
+	r->next = t->first;
+	if (!t->first)
+		t->tail = &r->next;
+	t->first = r;
+	t->records++;
+	t->bytes += r->n;
+}
+
+/* More of them may come: what is newer waits on. */
+static void purged_to_spool(struct kafka *k, struct record *r)
+{
+	if (k->behind.first)
+		k->settle_ns = kafka_now() + SETTLE_MS * MS;
+	spool_or_lose(k, r);
+}
+
 /* What waits in librdkafka comes back and goes to the spool before anything newer does; what is in flight stays. */
 static void outage(struct kafka *k, const char *why)
 {
@@ -57,6 +77,21 @@ static void outage(struct kafka *k, const char *why)
 	k->returning = false;
 	k->progress_ns = kafka_now();
 	k->pause_ns = k->progress_ns + SECOND;
+	k->settle_ns = k->progress_ns + SETTLE_MS * MS;
+}
+
+/* What came during a purge, in its order, once that is over. */
+static void behind_to_spool(struct kafka *k, bool now)
+{
+	if (!now && k->behind.bytes < BEHIND_BYTES && kafka_now() < k->settle_ns)
+		return;
+	while (k->behind.first) {
+		struct record *r = taken_pop(&k->behind);
+		if (spool_put(k->spool, &r) == 0)
+			continue;
+		put_back(&k->behind, r);
+		return;
+	}
 }
 
 /* ---- what became of a record ---- */
@@ -94,7 +129,7 @@ void kafka_returned(struct kafka *k, struct record *r, rd_kafka_resp_err_t err, 
 	else if (r->token || k->renewing)
 		taken_push(&k->retry, r);
 	else if (k->spool)
-		spool_or_lose(k, r);
+		purged_to_spool(k, r);
 	else
 		kafka_report(k, r, r->maybe_there ? "possibly_persisted" : kafka_exit_name(err));
 	bool purged =
@@ -167,16 +202,6 @@ static void renew(struct kafka *k)
 
 /* ---- out ---- */
 
-static void put_back(struct taken *t, struct record *r)
-{
-	r->next = t->first;
-	if (!t->first)
-		t->tail = &r->next;
-	t->first = r;
-	t->records++;
-	t->bytes += r->n;
-}
-
 static struct record *next_waiting(struct kafka *k)
 {
 	struct spool_read in;
@@ -213,7 +238,8 @@ void kafka_pump(struct kafka *k)
 		if (kafka_now() - now > POLL_BATCH_MS * MS)
 			return;
 	}
-	if (!k->direct && !k->retry.first && spool_is_drained(k->spool)) {
+	if (!k->direct && !k->retry.first && !k->behind.first && now >= k->settle_ns &&
+	    spool_is_drained(k->spool)) {
 		k->direct = true;
 		log_info("kafka: the spool is drained: records go to Kafka directly");
 	}
@@ -236,6 +262,16 @@ static void pump_suspects(struct kafka *k)
 
 static int to_spool(struct kafka *k, struct record **r, const char **exit)
 {
+	behind_to_spool(k, false);
+	if (k->behind.first || kafka_now() < k->settle_ns) {
+		if (k->behind.bytes >= BEHIND_BYTES) {
+			*exit = "spool_behind";
+			return -EAGAIN;
+		}
+		taken_push(&k->behind, *r);
+		*r = NULL;
+		return 0;
+	}
 	int e = spool_put(k->spool, r);
 	if (e < 0)
 		*exit = spool_exit(e);
@@ -305,6 +341,8 @@ void kafka_tick(struct kafka *k)
 		return;
 	}
 	look_at_cluster(k, now);
+	if (k->spool)
+		behind_to_spool(k, false);
 	pump_suspects(k);
 	/* a refused batch costs its producer seconds: only those that are alone wait for them */
 	uint64_t held = k->held_records - k->solo_held;
@@ -379,6 +417,7 @@ int kafka_finish(struct kafka *k, int timeout_ms)
 	}
 	k->returning = false;
 	rest_to_spool(k, &k->retry);
+	rest_to_spool(k, &k->behind);
 	rest_to_spool(k, &k->suspects);
 	if (k->spool)
 		spool_tell_kept(k->spool, SPOOL_MS);

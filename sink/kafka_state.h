@@ -3,7 +3,7 @@
  * Inside of the Kafka sink. Three files: kafka_produce.c holds the handle and hears what became of each record,
  * kafka_flow.c decides where a record goes, kafka.c is the sink.
  *
- * A record is in one place: with librdkafka (held), in `retry`, with the spool, or reported.
+ * A record is in one place: with librdkafka (held), in `retry` or `behind`, with the spool, or reported.
  *
  *   direct:  capture -> librdkafka
  *   else:    capture -> spool;  spool -> librdkafka within a window, until the spool is drained
@@ -37,6 +37,8 @@ struct kafka {
 	rd_kafka_resp_err_t
 		trouble; /* a report that speaks of an outage; looked at after the reports */
 	struct taken retry; /* before anything from the spool */
+	struct taken behind; /* came while a purge was still giving back what is older */
+	uint64_t settle_ns; /* until then they wait */
 	uint64_t window,
 		outstanding; /* bytes from the spool or retry that may be, and are, with librdkafka */
 	uint64_t progress_ns; /* of the last acknowledgement, or since anything is held */

@@ -130,7 +130,7 @@ def main():
     p.add_argument("program")
     p.add_argument("names", nargs="*")
     p.add_argument("--all", action="store_true", help="each packet, and many more losses")
-    args = p.parse_args()
+    args = p.parse_intermixed_args()
     names = args.names or names_of_peers()
     failed = 0
     with tempfile.TemporaryDirectory() as directory, \

@@ -57,10 +57,10 @@ def prepare(args, r):
     tests = []
     for name in args.peers or peer.names():
         p = peer.load(name)
-        if not (args.every or args.peers or args.golden or p.QUICK != args.slow):
-            continue
+        every = args.every or args.peers or args.golden
         scenarios = [s for s in p.scenarios() if re.search(args.pattern, "%s_%s" % (name, s.name))
-                     and (s.golden or not args.golden)]
+                     and (s.golden or not args.golden)
+                     and (every or (p.QUICK and s.quick) != args.slow)]
         if not scenarios:
             continue
         why = p.missing()
@@ -112,7 +112,7 @@ def main():
         print("\n".join(t.name for t in tests))
         return 0
     code = r.run(tests)
-    return code or (accept(args, tests) if args.golden else 0)
+    return (args.golden and accept(args, tests)) or code
 
 
 if __name__ == "__main__":

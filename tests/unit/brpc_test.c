@@ -185,6 +185,30 @@ static void id_zero_is_doubted(void **state)
 	wire_expect_none();
 }
 
+/* The first call of a quiet connection that was joined late: nothing came before it, its reply proves it. */
+static void late_on_a_quiet_connection(void **state)
+{
+	(void)state;
+	wire_open(false);
+	send_request("First", 41);
+	wire_expect_none();
+	send_reply(0, NULL, 41, "one");
+	const Sidetap__V1__Call *c = wire_next();
+	assert_string_equal(c->method, "First");
+	assert_int_equal(c->outcome, OUTCOME_OK);
+	assert_int_equal(c->n_flags, 0);
+	wire_close(FLOW_FIN);
+	wire_expect_none();
+	assert_int_equal(wire_exit("skipped_attach"), 0);
+	/* what is no bRPC is not looked at before a turn */
+	wire_open(false);
+	wire_send(DIR_REQUEST, "GET /in-a-body HTTP/1.1\r\nHost: h\r\n\r\n");
+	wire_send(DIR_RESPONSE, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	wire_expect_none();
+	wire_close(FLOW_FIN);
+	wire_expect_none();
+}
+
 static void cut_by_reset(void **state)
 {
 	struct buf meta = request_meta("demo.Depot", "Put", 1), b = {0};
@@ -372,6 +396,7 @@ int main(void)
 		cmocka_unit_test(errors),
 		cmocka_unit_test(r6_ids),
 		cmocka_unit_test(id_zero_is_doubted),
+		cmocka_unit_test(late_on_a_quiet_connection),
 		cmocka_unit_test(cut_by_reset),
 		cmocka_unit_test(framing_error),
 		cmocka_unit_test(caps_count),

@@ -343,6 +343,7 @@ static void b6_size_updates(void **state)
 	(void)state;
 	assert_int_equal(TRY(false, "\x20\x3f\xe1\x1f\x82"), 0);
 	assert_int_equal(TRY(false, "\x82\x20"), -EPROTO); /* not at the beginning */
+	assert_int_equal(TRY(true, "\xbe\x20"), -EPROTO);
 	/* beyond what SETTINGS allow */
 	assert_int_equal(hpack_decode(&h, BYTES("\x3f\xe2\x1f\x82"), 4096, &limits, &l), -EPROTO);
 	hpack_reset(&h, false);

@@ -122,7 +122,8 @@ static void h2c_upgrade(void **state)
 	frame(SETTINGS, 0, 0, NOTHING);
 	flush(REQ);
 	frame(SETTINGS, 0, 0, NOTHING);
-	frame(HEADERS, WHOLE, 1, OK);
+	/* a table of 8192, which HTTP2-Settings allowed */
+	frame(HEADERS, WHOLE, 1, BYTES("\x3f\xe1\x3f\x88"));
 	frame(DATA, END, 1, BYTES("over"));
 	flush(RESP);
 	const Sidetap__V1__Call *c = next("/up", OUTCOME_OK, 200);

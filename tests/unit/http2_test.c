@@ -485,6 +485,13 @@ static void b18_late(void **state)
 	assert_int_equal(framer_http2.probe_late(ping, NOTHING), PROBE_MORE);
 	assert_int_equal(framer_http2.probe_late(pings, NOTHING), PROBE_YES);
 	assert_int_equal(framer_http2.probe_late(http2_preface, NOTHING), PROBE_YES);
+	/* a block goes on with CONTINUATION, and nothing else does */
+	assert_int_equal(framer_http2.probe_late(BYTES("\0\0\1\x09\4\0\0\0\1\x84"), NOTHING),
+			 PROBE_NO);
+	assert_int_equal(framer_http2.probe_late(BYTES("\0\0\3\1\1\0\0\0\1\x82\x86\x84"
+						       "\0\0\x08\6\0\0\0\0\0"),
+						 NOTHING),
+			 PROBE_NO);
 }
 
 /* The framer's state, for 65,536 connections */

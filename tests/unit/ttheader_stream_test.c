@@ -191,6 +191,19 @@ static void id_reused(void **state)
 			  "protocol_error\n" OPENED("7") "  t t: 1\n  end\n");
 }
 
+/* A stream that lost its replies is still one: its id begins anew only behind a reset. */
+static void id_reused_behind_a_loss(void **state)
+{
+	(void)state;
+	begin();
+	client(opening(1));
+	server(answering(1));
+	drive_add_gap(&say_script, DIR_RESPONSE, 100);
+	client(opening(1));
+	tells(OPENED("7") "  abort\n> corr=4294967297 ends protocol_error\n" OPENED(
+		"7") "  open\n" ANSWERED("7") "  lost\n< lost to a gap\n");
+}
+
 static void protobuf_streams(void **state)
 {
 	struct make m = {.flags = TTHEADER_STREAMING,
@@ -333,8 +346,43 @@ static void gap_between_frames(void **state)
 	text = told();
 	has(text, "  body 1 a\n  lost\n");
 	has(text, OPENED("8") "  t t: 1\n  end\n");
-	has(text, ANSWERED("7") "  message ends at 1\n  t t: 1\n  says ok\n  body 1 c\n  end\n");
+	has(text,
+	    ANSWERED(
+		    "7") "  message ends at 1\n  t t: 1\n  a unknown=outcome\n  body 1 c\n  end\n");
 	free(text);
+}
+
+/* A Rst may have been among what was lost: what follows decides nothing then. */
+static void lost_rst(void **state)
+{
+	(void)state;
+	begin();
+	client(join(opening(1), trailer(1)));
+	drive_add_gap(&say_script, DIR_REQUEST, 100);
+	client(join(opening(2), trailer(2)));
+	server(join(answering(1),
+		    stream_frame(TTHEADER_TRAILER, 1, "Talk",
+				 binary(3, "Talk", 1, exception("x", 6, true)), NULL)));
+	server(join(answering(2), rst(2)));
+	char *text = told();
+	has(text, ANSWERED("7") "  a unknown=outcome\n  end\n");
+	has(text, RESET("<", "8", "server"));
+	free(text);
+	begin();
+	client(join(opening(1), trailer(1)));
+	drive_add_gap(&say_script, DIR_REQUEST, 100);
+	client(join(opening(2), trailer(2)));
+	server(trailer(1));
+	tells_part("a unknown=outcome\n  h t: 1\n  end\n");
+	begin();
+	client(join(opening(1), trailer(1)));
+	drive_add_gap(&say_script, DIR_RESPONSE, 100);
+	server(FRAME(.seq = 9, .payload = binary(2, "M", 9, VOID_RESULT)));
+	client(rst(1));
+	tells_part("> corr=4294967297 ends\n  a unknown=status_code\n<");
+	begin();
+	server(join(answering(1), trailer(1))); /* nothing was seen of its request */
+	tells_part("\n  h srv: 1\n  t t: 1\n  a unknown=outcome\n  end\n");
 }
 
 static void cut_by_close(void **state)
@@ -359,11 +407,13 @@ int main(void)
 		cmocka_unit_test(unknown_streams),
 		cmocka_unit_test(frame_without_type),
 		cmocka_unit_test(id_reused),
+		cmocka_unit_test(id_reused_behind_a_loss),
 		cmocka_unit_test(protobuf_streams),
 		cmocka_unit_test(b15_open_streams_are_capped),
 		cmocka_unit_test(b2_rapid_reset),
 		cmocka_unit_test(gap_inside_a_message),
 		cmocka_unit_test(gap_between_frames),
+		cmocka_unit_test(lost_rst),
 		cmocka_unit_test(cut_by_close),
 	};
 

@@ -47,7 +47,8 @@ def scenarios():
         Scenario("streams", [SERVICE], server, client(SERVICE, "streams")),
         Scenario("errors", [SERVICE], server, client(SERVICE, "errors")),
         Scenario("cut", [SERVICE], server, client(SERVICE, "cut")),
-        Scenario("large", [SERVICE], server, client(SERVICE, "large"), golden=False, parts=True),
+        Scenario("large", [SERVICE], server, client(SERVICE, "large"), golden=False, parts=True,
+                 quick=False),
         Scenario("envoy", [SERVICE, PROXY], server_and_envoy, client(PROXY, "unary,streams,errors")),
         Scenario("envoy_cut", [SERVICE, PROXY], server_and_envoy, client(PROXY, "cut"), golden=False),
     ]

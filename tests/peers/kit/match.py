@@ -89,6 +89,12 @@ def names_unknown(record):
     return set(record.get("attributes", {}).get("unknown", "").split(",")) - {""}
 
 
+def upgrade_unanswered(record):
+    """Asked for h2c in HTTP/1, and the answer is lost: as it was sent."""
+    return record.get("protocol") == "http1" and "gap" in record.get("flags", []) and (
+        "response" not in record and lookup(record, "request.headers.upgrade") == "h2c")
+
+
 def may_be_unknown(record, key, seen):
     """A late record may leave this field open, if it says so."""
     flags = set(record.get("flags", []))
@@ -100,7 +106,7 @@ def may_be_unknown(record, key, seen):
     if key == "call_type":
         return (seen == "stream" and bool(flags & LATE)) or key in unknown
     if key in ("protocol", "transport"):
-        return key in unknown
+        return key in unknown or (key == "protocol" and upgrade_unanswered(record))
     if key == "status_text" and not seen:
         return "status_code" in unknown or bool(flags & PARTIAL)
     if key in ("request.body_bytes", "response.body_bytes"):
@@ -113,6 +119,8 @@ def may_be_unknown(record, key, seen):
             h.get("provenance") == "UNKNOWN" for h in headers))
     if seen not in (None, "", 0):
         return False
+    if key.startswith("attributes."):  # what would tell it was not seen
+        return True
     return key.partition(".")[0] in unknown or bool(flags & PARTIAL)
 
 
@@ -151,7 +159,7 @@ class Match:
         here = tokens(record, "response")
         wanted = x.get("reply_token")
         foreign = here - {wanted, x["token"]}
-        if not foreign and (wanted is None or wanted in here):
+        if not foreign and (wanted is None or wanted in here or x.get("optional")):
             return True
         flags = set(record.get("flags", []))
         if not foreign and self.late and flags & PARTIAL:

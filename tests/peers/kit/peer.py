@@ -21,14 +21,17 @@ class Scenario:
     golden   a capture of its live run is kept in tests/golden (run.py --golden)
     parts    calls may leave in parts
     timeout  seconds, for all modes together
+    quick    False: of a quick peer, but only in make test-all
     """
 
     def __init__(self, name, ports, start, client, extra=None, modes=("live", "late", "mid"),
-                 rounds=1, share=0.8, golden=True, parts=False, timeout=120):
+                 rounds=1, share=0.8, golden=True, parts=False, timeout=120,
+                 quick=True):
         self.name, self.ports, self.start, self.client = name, list(ports), start, client
         self.extra = extra or (lambda record: None)
         self.modes, self.rounds, self.share = tuple(modes), rounds, share
         self.golden, self.parts, self.timeout = golden, parts, timeout
+        self.quick = quick
 
 
 def names():

@@ -22,6 +22,9 @@ NAMES = {"ttheader": 0, "ttheader-framed": 0, "ttheader-bare": 0, "ttheader-shor
 FEW_CONNECTIONS = {"ttheader-mux": 0.5, "ttstream": 0.4, "ttstream-long": 0.5, "protobuf": 0.6,
                    "grpc": 0.4, "grpc-stream": 0.4}
 
+GOLDEN = {"ttheader", "ttheader-framed", "ttheader-bare", "ttheader-mux", "framed", "unframed",
+          "protobuf", "grpc", "ttstream"}
+
 
 def missing():
     return steps.need("go")
@@ -61,4 +64,5 @@ def client(name):
 
 def scenarios():
     return [Scenario(name.replace("-", "_"), [PORT + at], start, client(name),
-                     share=FEW_CONNECTIONS.get(name, 0.8)) for name, at in NAMES.items()]
+                     share=FEW_CONNECTIONS.get(name, 0.8), golden=name in GOLDEN)
+            for name, at in NAMES.items()]

@@ -51,4 +51,4 @@ def scenarios():
                             python(world.cache), os.path.join(APP, "http_calls.py"), GATEWAY,
                             protocol, "--short"]), share=0.7, **how)
 
-    return [one("http1", "http1", False), one("http2", "http2", True, golden=False)]
+    return [one("http1", "http1", False), one("http2", "http2", True, golden=False, quick=False)]

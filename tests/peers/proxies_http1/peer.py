@@ -23,5 +23,5 @@ def scenarios():
     direct = [chain.scenario("direct", None, [], "http1", golden=False)]
     return direct + [
         chain.scenario(name, lambda w, start=start: start(w, 15080, chain.SERVICE), [15080], "http1",
-                       golden=name == "envoy")
+                       golden=name == "envoy", quick=name in ("envoy", "haproxy"))
         for name, start in PROXIES.items()]

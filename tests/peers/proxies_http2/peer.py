@@ -43,14 +43,15 @@ def scenarios():
     return [
         one("direct", None, golden=True),
         one("envoy", lambda w: envoy.start(w, FRONT, SERVICE, http2=True), golden=True),
-        one("envoy_h2_h1", lambda w: envoy.start(w, FRONT, SERVICE)),
-        one("envoy_h1_h2", lambda w: envoy.start(w, FRONT, SERVICE, http2=True), "http1"),
+        one("envoy_h2_h1", lambda w: envoy.start(w, FRONT, SERVICE), quick=False),
+        one("envoy_h1_h2", lambda w: envoy.start(w, FRONT, SERVICE, http2=True), "http1", quick=False),
         one("haproxy", lambda w: chain.haproxy(w, FRONT, SERVICE, "proto h2", "proto h2"),
             golden=True),
         one("nghttpx", lambda w: chain.nghttpx(w, FRONT, SERVICE, "", ";;proto=h2"), golden=True),
         one("nginx", lambda w: chain.nginx(w, FRONT, SERVICE, "http2"), golden=True),
-        two("haproxy_envoy", haproxy_then_envoy, golden=False),
+        two("haproxy_envoy", haproxy_then_envoy, golden=False, quick=False),
         # HAProxy 2.6 refuses or forgets some of several streams at once where it sends PROXY to h2.
-        two("proxy_v1", proxy_protocol(""), "--sequential", golden=False),
+        two("proxy_v1", proxy_protocol(""), "--sequential", golden=False,
+            quick=False),
         two("proxy_v2", proxy_protocol("-v2"), "--sequential", golden=True),
     ]

@@ -27,12 +27,13 @@ def nghttpx(world):
 
 
 def scenarios():
-    def tool(name, scheme, proxy, protocol="http2", golden=False):
+    def tool(name, scheme, proxy, protocol="http2", golden=False, quick=True):
         return chain.scenario(name, proxy, [FRONT] if proxy else [], protocol, [scheme],
-                              "http_tools.py", golden=golden, modes=MODES)
+                              "http_tools.py", golden=golden, modes=MODES, quick=quick)
 
     return [
-        tool("h2load_envoy", "h2load", lambda w: envoy.start(w, FRONT, SERVICE, http2=True)),
+        tool("h2load_envoy", "h2load", lambda w: envoy.start(w, FRONT, SERVICE, http2=True),
+             quick=False),
         tool("h2load_nghttpx", "h2load_post", nghttpx, golden=True),
         tool("padding", "nghttp", None, golden=True),
         tool("small_table", "nghttp_small_table", nghttpx, golden=True),
@@ -41,7 +42,7 @@ def scenarios():
         tool("upgrade_refused_envoy", "curl_upgrade",
              lambda w: envoy.start(w, FRONT, SERVICE, http2=True), "http1"),
         tool("upgrade_refused_nginx", "curl_upgrade", lambda w: chain.nginx(w, FRONT, SERVICE),
-             "http1"),
+             "http1", quick=False),
         tool("many_connections", "curl_parallel",
-             lambda w: chain.haproxy(w, FRONT, SERVICE, "proto h2", "proto h2")),
+             lambda w: chain.haproxy(w, FRONT, SERVICE, "proto h2", "proto h2"), quick=False),
     ]

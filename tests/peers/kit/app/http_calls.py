@@ -78,7 +78,8 @@ class Calls:
             seen = ended if refused and first else {"outcome": {"any": [
                 "ABORTED", "NO_RESPONSE", "OK", "CLIENT_ERROR", "SERVER_ERROR"]}}
             more = {} if refused and first else {"optional": str(error)}
-            peerapp.line(token, None, {**expect, **seen, "protocol": protocol}, hop=hop,
+            peerapp.line(token, "rp" + token[2:] if more else None,
+                         {**expect, **seen, "protocol": protocol}, hop=hop,
                          flags_allowed=["no_response"], **more)
 
     async def round(self):

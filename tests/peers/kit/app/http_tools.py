@@ -37,7 +37,7 @@ def curl_parallel(urls, body):
 TOOLS = {
     "h2load": (h2load, 24 if GOLDEN else 60, False, b""),
     "h2load_post": (h2load, 12 if GOLDEN else 40, False, BODY),
-    "nghttp": (shown("nghttp", "-b", "40", "--continuation"), 6, True, b""),
+    "nghttp": (shown("nghttp", "-b", "40", "--continuation"), 2 if GOLDEN else 6, True, b""),
     "nghttp_small_table": (shown("nghttp", "--header-table-size=256",
                                  "--encoder-header-table-size=256"), 6, True, b""),
     "nghttp_upgrade": (shown("nghttp", "-u"), 4, True, b""),

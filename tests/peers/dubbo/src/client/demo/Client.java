@@ -197,9 +197,13 @@ public class Client {
 		log(t, rp(t), threw("broken"));
 	}
 
-	/** A method that the server lacks, a service that it has not. */
+	/**
+	 * A method that the server lacks, a service that it has not. Triple may be refused before its body is sent: the
+	 * token goes with the head.
+	 */
 	void missing() throws Exception {
 		String t = token();
+		attach(t);
 		try {
 			shop.missing(t);
 			check(false, "missing", t, "result");
@@ -211,6 +215,7 @@ public class Client {
 
 	void absent() throws Exception {
 		String t = token();
+		attach(t);
 		try {
 			absent.touch(t);
 			check(false, "absent", t, "result");
