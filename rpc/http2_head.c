@@ -155,7 +155,8 @@ static void unknown_name(struct head *h, const char *field)
 		return;
 	if (n)
 		unknown_text[n++] = ',';
-	memcpy(unknown_text + n, field, add);
+	for (size_t i = 0; i < add; i++)
+		unknown_text[n + i] = field[i];
 	unknown_attribute = (struct attribute) {"unknown", bytes_of(unknown_text, n + add)};
 	h->attributes = &unknown_attribute;
 	h->n_attributes = 1;

@@ -71,7 +71,7 @@ static enum answer resp_number(struct cursor *c, char mark, uint32_t max, uint32
 	*n = 0;
 	if (!cursor_left(c))
 		return MORE;
-	if (cursor_u8(c) != mark)
+	if (cursor_u8(c) != (uint8_t)mark)
 		return NO;
 	while (cursor_left(c) && is_digit(*c->p) && ++digits < 9)
 		*n = *n * 10 + (cursor_u8(c) - (uint32_t)'0');
@@ -387,12 +387,17 @@ static enum answer postgres_request(struct bytes b)
 	return nul ? YES : MORE;
 }
 
+static bool is_one_of(uint8_t c, const char *list)
+{
+	return c && strchr(list, c);
+}
+
 /* R (how to log in), v (another version), E (error, its severity first); S, N, G to encryption */
 static enum answer postgres_reply(struct bytes b)
 {
 	if (b.n == 1)
-		return memchr("SNG", b.p[0], 3) ? YES : memchr("RvE", b.p[0], 3) ? MORE : NO;
-	if (b.n && (!memchr("RvE", b.p[0], 3) || b.p[1]))
+		return is_one_of(b.p[0], "SNG") ? YES : is_one_of(b.p[0], "RvE") ? MORE : NO;
+	if (b.n && (!is_one_of(b.p[0], "RvE") || b.p[1]))
 		return NO;
 	if (b.n < 9)
 		return MORE;
