@@ -273,7 +273,7 @@ static bool bare_fits(const struct joined *r, const struct joined *t, int dir)
 static bool body_fits(const struct joined *r, struct bytes a, struct bytes b, uint64_t a_total,
 		      uint64_t b_total)
 {
-	if (a.n > b.n || memcmp(a.p ? a.p : b.p, b.p ? b.p : a.p, a.n) != 0)
+	if (a.n > b.n || (a.n && memcmp(a.p, b.p, a.n) != 0))
 		return a.n && DIFFERS("body \"%.*s\"", (int)a.n, (const char *)a.p);
 	if (cut(r))
 		return true;
