@@ -213,7 +213,8 @@ static bool header_in(const Sidetap__V1__Header *h, const Message *t, bool trail
 	for (size_t i = 0; i < n; i++) {
 		bool name = !strcmp(list[i]->name, h->name);
 		bool value = list[i]->value.len == h->value.len &&
-			     !memcmp(list[i]->value.data, h->value.data, h->value.len);
+			     (!h->value.len ||
+			      !memcmp(list[i]->value.data, h->value.data, h->value.len));
 		if ((name || (doubt && !*h->name)) && (value || (doubt && !h->value.len)))
 			return true;
 	}
