@@ -56,7 +56,7 @@ static void message(void *c, enum dir dir, struct bytes in)
 
 int main(int argc, char **argv)
 {
-	const struct framer_limits limits = {64 * 1024, 256};
+	const struct framer_limits limits = {64 * 1024, 256, 1024, 64 << 20};
 	double seconds = argc > 1 ? atof(argv[1]) : 3, start = now(), spent;
 	struct bytes q = bytes_of(request, sizeof(request) - 1);
 	struct bytes r = bytes_of(response, sizeof(response) - 1);
