@@ -4,12 +4,10 @@
  * framers, calls and records, at random cuts, joined late or not, with small limits or large ones. Ledgers balance
  * after each step, nothing is held or leaked at the end; the same when an allocation fails, or all from one on do.
  */
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "capture/conn.h"
 #include "capture/recorder.h"
-#include "tests/unit/drive.h"
+#include "tests/fuzz/script.h"
 
 enum { BYTES_MAX = 1 << 14, RECORD_MAX = 900 * 1024, SEGMENT_MAX = 1500 };
 
@@ -242,10 +240,7 @@ static uint64_t converse(const struct drive_script *s, bool late, bool small, ui
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct drive_script s;
-	uint64_t seed = 0x9e3779b97f4a7c15 ^ size;
-	for (size_t i = 0; i < size; i++)
-		seed = (seed ^ data[i]) * 0x100000001b3;
-	seed |= 1;
+	uint64_t seed = fuzz_seed(data, size);
 	if (drive_parse(&s, bytes_of(data, size), BYTES_MAX) && s.bytes.n) {
 		bool late = s.late, small = seed >> 9 & 1;
 		w.random = seed;

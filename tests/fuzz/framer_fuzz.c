@@ -4,18 +4,10 @@
  * (bit 0 direction, bits 1-2 what: 0, 1 bytes, 2 gap, 3 end; bits 3-4 how it ends, bit 5 a length of two bytes), a
  * length, and so many bytes.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/bytes.h"
-#include "tests/unit/drive.h"
+#include "tests/fuzz/script.h"
 
 enum { CUTS_MAX = 48, RECORDS_MAX = DRIVE_STEPS_MAX };
-
-static int by_value(const void *a, const void *b)
-{
-	return *(const size_t *)a < *(const size_t *)b ? -1 : 1;
-}
 
 static void script_of(struct drive_script *s, struct bytes data)
 {
@@ -40,25 +32,16 @@ static void script_of(struct drive_script *s, struct bytes data)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct drive_script s;
-	uint64_t seed = 0x9e3779b97f4a7c15 ^ size;
+	uint64_t seed = fuzz_seed(data, size);
 	size_t cuts[CUTS_MAX], n = 1 + size % CUTS_MAX;
 
-	for (size_t i = 0; i < size; i++)
-		seed = (seed ^ data[i]) * 0x100000001b3;
-	seed |= 1;
 	script_of(&s, bytes_of(data, size));
 	struct drive_result whole = drive_run(&s, NULL, 0);
 	if (s.bytes.n) {
 		for (size_t i = 0; i < n; i++)
 			cuts[i] = drive_random(&seed) % s.bytes.n;
-		qsort(cuts, n, sizeof(cuts[0]), by_value);
-		struct drive_result cut = drive_run(&s, cuts, n);
-		if (cut.text.n != whole.text.n ||
-		    memcmp(cut.text.p, whole.text.p, whole.text.n) != 0) {
-			fprintf(stderr, "whole:\n%s\ncut:\n%s\n", whole.text.p, cut.text.p);
-			abort();
-		}
-		drive_result_fini(&cut);
+		qsort(cuts, n, sizeof(cuts[0]), fuzz_by_value);
+		fuzz_same(&whole, drive_run(&s, cuts, n), FUZZ_ALL);
 	}
 	drive_result_fini(&whole);
 	drive_script_fini(&s);
