@@ -10,6 +10,7 @@
 #include "rpc/hessian.h"
 #include "rpc/prober.h"
 #include "rpc/protocols.h"
+#include "tests/unit/first_piece.h"
 #include "tests/unit/conn_wire.h"
 #include "tests/unit/drive.h"
 #include "tests/unit/drive_check.h"
@@ -291,29 +292,6 @@ static void cut_by_close(void **state)
 
 /* ---- the framer ---- */
 
-struct step {
-	int64_t r;
-	struct piece p;
-	size_t need;
-};
-
-static struct step one_limited(enum dir dir, struct bytes in, struct framer_limits limits)
-{
-	void *c = calloc(1, framer_dubbo2.state_size);
-	struct step s;
-
-	assert_int_equal(framer_dubbo2.init(c, &limits, false), 0);
-	s.r = framer_dubbo2.next(c, dir, in, &s.p, &s.need);
-	framer_dubbo2.fini(c);
-	free(c);
-	return s;
-}
-
-static struct step one(enum dir dir, struct bytes in)
-{
-	return one_limited(dir, in, (struct framer_limits) {65536, 256, 1024, 64 << 20});
-}
-
 /* r11: nothing is asked for, or skipped, by a length that lies */
 static void r11_lengths(void **state)
 {
@@ -324,13 +302,13 @@ static void r11_lengths(void **state)
 	put_request(&b, REQUEST, 1, "find", BYTES("x"));
 	for (size_t i = 0; i < N(lengths); i++) {
 		put_at(&b, 12, lengths[i], 4);
-		struct step s = one(DIR_REQUEST, buf_bytes(&b));
+		struct first_piece s = first_piece(&framer_dubbo2, DIR_REQUEST, buf_bytes(&b));
 		assert_true(s.r < 0);
 		assert_int_equal(s.p.flags, 0);
 		assert_string_equal(s.p.cap, "dubbo2_frame");
 	}
 	put_at(&b, 12, 64 << 20, 4);
-	struct step s = one(DIR_REQUEST, buf_bytes(&b));
+	struct first_piece s = first_piece(&framer_dubbo2, DIR_REQUEST, buf_bytes(&b));
 	assert_int_equal(s.r, 0);
 	assert_int_equal(s.need, 16 + 4096); /* of a long body only the beginning */
 	buf_fini(&b);
@@ -373,15 +351,17 @@ static void long_bodies(void **state)
 	put_attachments(&body, "demo.Shop");
 	put_frame(&b, REQUEST, 0, 1, buf_bytes(&body));
 	assert_int_equal(b.n, 16 + 16384);
-	assert_int_equal(one(DIR_REQUEST, bytes_head(buf_bytes(&b), b.n - 1)).need, b.n);
-	struct step s = one(DIR_REQUEST, buf_bytes(&b));
+	assert_int_equal(
+		first_piece(&framer_dubbo2, DIR_REQUEST, bytes_head(buf_bytes(&b), b.n - 1)).need,
+		b.n);
+	struct first_piece s = first_piece(&framer_dubbo2, DIR_REQUEST, buf_bytes(&b));
 	assert_int_equal(s.p.head.n_headers, 2);
 	assert_null(s.p.cap);
 	/* one byte more: without */
 	put_text(&body, "N");
 	b.n = 0;
 	put_frame(&b, REQUEST, 0, 1, buf_bytes(&body));
-	s = one(DIR_REQUEST, bytes_head(buf_bytes(&b), 16 + 4096));
+	s = first_piece(&framer_dubbo2, DIR_REQUEST, bytes_head(buf_bytes(&b), 16 + 4096));
 	assert_int_equal(s.r, 16 + 4096);
 	assert_true(bytes_eq(s.p.head.method, BYTES("put")));
 	assert_int_equal(s.p.head.n_headers, 0);
@@ -391,7 +371,7 @@ static void long_bodies(void **state)
 	buf_fini(&b);
 }
 
-static struct step request_of(const char *types, struct bytes rest, struct buf *b)
+static struct first_piece request_of(const char *types, struct bytes rest, struct buf *b)
 {
 	struct buf body = {0};
 
@@ -400,7 +380,7 @@ static struct step request_of(const char *types, struct bytes rest, struct buf *
 	put(&body, rest);
 	put_frame(b, REQUEST, 0, 1, buf_bytes(&body));
 	buf_fini(&body);
-	return one(DIR_REQUEST, buf_bytes(b));
+	return first_piece(&framer_dubbo2, DIR_REQUEST, buf_bytes(b));
 }
 
 /* r12: arguments that cannot be passed cost the attachments, nothing else */
@@ -429,14 +409,14 @@ static void r12_arguments(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < N(cases); i++) {
-		struct step s = request_of(cases[i].types, cases[i].rest, &b);
+		struct first_piece s = request_of(cases[i].types, cases[i].rest, &b);
 		assert_int_equal(s.r, b.n);
 		assert_true(bytes_eq(s.p.head.method, BYTES("put")));
 		if (s.p.head.n_headers != cases[i].n_headers)
 			fail_msg("case %zu: %zu headers", i, s.p.head.n_headers);
 	}
 	put_fill(&deep, 'W', 10000);
-	struct step s = request_of("I", buf_bytes(&deep), &b);
+	struct first_piece s = request_of("I", buf_bytes(&deep), &b);
 	assert_int_equal(s.p.head.n_headers, 0);
 	assert_string_equal(s.p.cap, "hessian");
 	buf_fini(&deep);
@@ -454,7 +434,8 @@ static void header_count(void **state)
 	put_text(&rest, "Z");
 	struct framer_limits limits = {65536, 8, 1024, 64 << 20};
 	request_of("", buf_bytes(&rest), &b);
-	struct step s = one_limited(DIR_REQUEST, buf_bytes(&b), limits);
+	struct first_piece s =
+		first_piece_limited(&framer_dubbo2, DIR_REQUEST, buf_bytes(&b), limits);
 	assert_int_equal(s.p.head.n_headers, 8);
 	assert_string_equal(s.p.cap, "dubbo2_attachments");
 	buf_fini(&rest);
@@ -475,7 +456,7 @@ static void r7_names(void **state)
 		b.n = 0;
 		put_start(&body, "demo.Shop", i < N(bad) ? bad[i] : name, "");
 		put_frame(&b, REQUEST, 0, 1, buf_bytes(&body));
-		struct step s = one(DIR_REQUEST, buf_bytes(&b));
+		struct first_piece s = first_piece(&framer_dubbo2, DIR_REQUEST, buf_bytes(&b));
 		assert_int_equal(s.p.head.method.n, 0);
 		assert_true(bytes_eq(s.p.head.service, BYTES("demo.Shop")));
 		const struct attribute *last = &s.p.head.attributes[s.p.head.n_attributes - 1];
@@ -632,17 +613,13 @@ static const struct lossy_protocol serial = {.name = "dubbo2", .make = make, .in
 static void late_at_every_offset(void **state)
 {
 	(void)state;
-	lossy_print("late join", &lossy, lossy_late(&lossy, 10, 1), 90);
-	lossy_print("late join, one at a time", &serial, lossy_late(&serial, 10, 3), 90);
+	lossy_hold_late(&lossy, &serial);
 }
 
 static void random_drops(void **state)
 {
 	(void)state;
-	lossy_print("0 % lost", &lossy, lossy_drops(&lossy, 200, 2, 0), 100);
-	lossy_print("0.1 % lost", &lossy, lossy_drops(&lossy, 200, 20, 1000), 98);
-	lossy_print("1 % lost", &lossy, lossy_drops(&lossy, 200, 20, 10000), 85);
-	lossy_print("5 % lost", &lossy, lossy_drops(&lossy, 200, 20, 50000), 50);
+	lossy_hold_drops(&lossy);
 }
 
 int main(void)

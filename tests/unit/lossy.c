@@ -227,3 +227,17 @@ void lossy_print(const char *what, const struct lossy_protocol *p, struct lossy_
 	       s.sent, share, s.records);
 	assert_true(share >= least);
 }
+
+void lossy_hold_late(const struct lossy_protocol *several, const struct lossy_protocol *serial)
+{
+	lossy_print("late join", several, lossy_late(several, 10, 1), 90);
+	lossy_print("late join, one at a time", serial, lossy_late(serial, 10, 3), 90);
+}
+
+void lossy_hold_drops(const struct lossy_protocol *several)
+{
+	lossy_print("0 % lost", several, lossy_drops(several, 200, 2, 0), 100);
+	lossy_print("0.1 % lost", several, lossy_drops(several, 200, 20, 1000), 98);
+	lossy_print("1 % lost", several, lossy_drops(several, 200, 20, 10000), 85);
+	lossy_print("5 % lost", several, lossy_drops(several, 200, 20, 50000), 50);
+}

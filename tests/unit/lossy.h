@@ -42,6 +42,11 @@ struct lossy_share lossy_late(const struct lossy_protocol *p, unsigned calls, si
 struct lossy_share lossy_drops(const struct lossy_protocol *p, unsigned calls, unsigned runs,
 			       unsigned per_million);
 
+/* What every protocol with ids must hold: joined late at every byte, with 4 in flight, and at every third byte with one
+ * at a time (90 %); with 0, 0.1, 1 and 5 % of the segments lost (100, 98, 85, 50 %). */
+void lossy_hold_late(const struct lossy_protocol *several, const struct lossy_protocol *serial);
+void lossy_hold_drops(const struct lossy_protocol *several);
+
 /* Prints the share, and holds it to be at least so much. */
 void lossy_print(const char *what, const struct lossy_protocol *p, struct lossy_share s,
 		 double least);

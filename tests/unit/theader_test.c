@@ -11,6 +11,7 @@
 #include "rpc/prober.h"
 #include "rpc/protocols.h"
 #include "rpc/theader_head.h"
+#include "tests/unit/first_piece.h"
 #include "tests/unit/conn_wire.h"
 #include "tests/unit/drive.h"
 #include "tests/unit/drive_check.h"
@@ -323,29 +324,6 @@ static void r9_info(void **state)
 
 /* ---- the framer ---- */
 
-struct step {
-	int64_t r;
-	struct piece p;
-	size_t need;
-};
-
-static struct step one_limited(enum dir dir, struct bytes in, struct framer_limits limits)
-{
-	void *c = calloc(1, framer_theader.state_size);
-	struct step s;
-
-	assert_int_equal(framer_theader.init(c, &limits, false), 0);
-	s.r = framer_theader.next(c, dir, in, &s.p, &s.need);
-	framer_theader.fini(c);
-	free(c);
-	return s;
-}
-
-static struct step one(enum dir dir, struct bytes in)
-{
-	return one_limited(dir, in, (struct framer_limits) {65536, 256, 1024, 64 << 20});
-}
-
 /* r1, r8: lengths that lie cost the connection, no memory */
 static void r1_r8_lengths(void **state)
 {
@@ -356,22 +334,24 @@ static void r1_r8_lengths(void **state)
 	(void)state;
 	put_message(&m, CALL, "find", 1, STOP);
 	put_frame(&b, 1, PLAIN, buf_bytes(&m));
-	assert_int_equal(one(DIR_REQUEST, buf_bytes(&b)).r, b.n);
+	assert_int_equal(first_piece(&framer_theader, DIR_REQUEST, buf_bytes(&b)).r, b.n);
 	for (size_t i = 0; i < N(lengths); i++) {
 		put_at(&b, 0, lengths[i], 4);
-		struct step s = one(DIR_REQUEST, buf_bytes(&b));
+		struct first_piece s = first_piece(&framer_theader, DIR_REQUEST, buf_bytes(&b));
 		if (s.r >= 0)
 			fail_msg("length %x", lengths[i]);
 		assert_int_equal(s.p.flags, FLAG_PROTOCOL_ERROR);
 	}
-	assert_string_equal((put_at(&b, 0, 64 << 20 | 1, 4), one(DIR_REQUEST, buf_bytes(&b))).p.cap,
+	assert_string_equal((put_at(&b, 0, 64 << 20 | 1, 4),
+			     first_piece(&framer_theader, DIR_REQUEST, buf_bytes(&b)))
+				    .p.cap,
 			    "theader_frame");
 	put_at(&b, 0, 64 << 20, 4);
-	assert_int_equal(one(DIR_REQUEST, buf_bytes(&b)).need, 18 + 4096);
+	assert_int_equal(first_piece(&framer_theader, DIR_REQUEST, buf_bytes(&b)).need, 18 + 4096);
 	put_at(&b, 12, 0, 2); /* no header at all */
-	assert_true(one(DIR_REQUEST, buf_bytes(&b)).r < 0);
+	assert_true(first_piece(&framer_theader, DIR_REQUEST, buf_bytes(&b)).r < 0);
 	put_at(&b, 12, 0xffff, 2);
-	struct step s = one(DIR_REQUEST, buf_bytes(&b));
+	struct first_piece s = first_piece(&framer_theader, DIR_REQUEST, buf_bytes(&b));
 	assert_true(s.r < 0);
 	assert_string_equal(s.p.cap, "theader_header");
 	buf_fini(&b);
@@ -385,7 +365,8 @@ static void header_count(void **state)
 	(void)state;
 	put_message(&m, CALL, "find", 1, STOP);
 	put_frame(&b, 1, BYTES("\0\0\1\3\1a\1v\1b\1v\1c\1v"), buf_bytes(&m));
-	struct step s = one_limited(DIR_REQUEST, buf_bytes(&b),
+	struct first_piece s =
+		first_piece_limited(&framer_theader, DIR_REQUEST, buf_bytes(&b),
 				    (struct framer_limits) {65536, 2, 1024, 64 << 20});
 	assert_int_equal(s.p.head.n_headers, 2);
 	assert_string_equal(s.p.cap, "theader_headers");
@@ -401,8 +382,8 @@ static void direction(void **state)
 	(void)state;
 	put_message(&m, RESULT, "find", 1, STOP);
 	put_frame(&b, 1, PLAIN, buf_bytes(&m));
-	assert_true(one(DIR_REQUEST, buf_bytes(&b)).r < 0);
-	assert_int_equal(one(DIR_RESPONSE, buf_bytes(&b)).r, b.n);
+	assert_true(first_piece(&framer_theader, DIR_REQUEST, buf_bytes(&b)).r < 0);
+	assert_int_equal(first_piece(&framer_theader, DIR_RESPONSE, buf_bytes(&b)).r, b.n);
 	buf_fini(&b);
 	buf_fini(&m);
 }
@@ -535,18 +516,14 @@ static const struct lossy_protocol zeroes = {
 static void late_at_every_offset(void **state)
 {
 	(void)state;
-	lossy_print("late join", &lossy, lossy_late(&lossy, 10, 1), 90);
-	lossy_print("late join, one at a time", &serial, lossy_late(&serial, 10, 3), 90);
+	lossy_hold_late(&lossy, &serial);
 	lossy_print("late join, ids 0", &zeroes, lossy_late(&zeroes, 10, 3), 90);
 }
 
 static void random_drops(void **state)
 {
 	(void)state;
-	lossy_print("0 % lost", &lossy, lossy_drops(&lossy, 200, 2, 0), 100);
-	lossy_print("0.1 % lost", &lossy, lossy_drops(&lossy, 200, 20, 1000), 98);
-	lossy_print("1 % lost", &lossy, lossy_drops(&lossy, 200, 20, 10000), 85);
-	lossy_print("5 % lost", &lossy, lossy_drops(&lossy, 200, 20, 50000), 50);
+	lossy_hold_drops(&lossy);
 	lossy_print("1 % lost, ids 0", &zeroes, lossy_drops(&zeroes, 200, 20, 10000), 50);
 }
 
