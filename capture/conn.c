@@ -14,11 +14,6 @@ enum { LATE_BYTES = 256 * 1024, LATE_CANDIDATES = 64 };
 enum { CONTRADICTIONS_MAX = 8 };
 enum { CANDIDATE = RESYNC_SEGMENT_START | RESYNC_TURN };
 
-static enum dir other(enum dir dir)
-{
-	return dir == DIR_REQUEST ? DIR_RESPONSE : DIR_REQUEST;
-}
-
 /* ---- which framer ---- */
 
 /* The connection speaks `ops` from here on, in both directions. */
@@ -200,7 +195,7 @@ static bool conn_step(struct conns *cs, struct conn *c, enum dir dir, struct con
 		piece_take(cs, c, dir, &p, (uint64_t)r, in);
 	}
 	conn_used(cs, d, in, (size_t)r, old);
-	if (d->mode == CONN_SWITCHED && c->d[other(dir)].mode >= CONN_SWITCHED)
+	if (d->mode == CONN_SWITCHED && c->d[dir_other(dir)].mode >= CONN_SWITCHED)
 		conn_switch(cs, c);
 	return !c->dead;
 }
@@ -307,7 +302,7 @@ static bool conn_probe_late(struct conns *cs, struct conn *c, enum dir dir, stru
 	if (start) {
 		conn_gather_drop(cs, d, d->gather.n, CONN_EXIT_SKIPPED_ATTACH);
 		if (turn && !c->turned) /* of no known start */
-			conn_gather_drop(cs, &c->d[other(dir)], c->d[other(dir)].gather.n,
+			conn_gather_drop(cs, &c->d[dir_other(dir)], c->d[dir_other(dir)].gather.n,
 					 CONN_EXIT_SKIPPED_ATTACH);
 		c->candidates++;
 		c->newest = dir;
@@ -325,7 +320,8 @@ static bool conn_probe_late(struct conns *cs, struct conn *c, enum dir dir, stru
 	if (v.ops && v.ops != &framer_opaque && (c->turned || v.ops->late_sure)) {
 		enum dir request = v.reversed ? DIR_RESPONSE : DIR_REQUEST;
 		if (c->newest == request) /* an older reply is none to it */
-			conn_gather_drop(cs, &c->d[other(request)], c->d[other(request)].gather.n,
+			conn_gather_drop(cs, &c->d[dir_other(request)],
+					 c->d[dir_other(request)].gather.n,
 					 CONN_EXIT_SKIPPED_ATTACH);
 		return verdict_take(cs, c, v, true);
 	}
@@ -393,7 +389,7 @@ static void conn_pump(struct conns *cs, struct conn *c, enum dir dir, struct con
 	bool moved = conn_pull(cs, c, dir, in);
 	struct conn_input none = {.ts_ns = in->ts_ns};
 	while (moved) {
-		dir = other(dir);
+		dir = dir_other(dir);
 		if (!c->d[dir].gather.n && c->d[dir].mode != CONN_RUN)
 			break;
 		moved = conn_pull(cs, c, dir, &none);
@@ -444,9 +440,9 @@ static void dir_finish(struct conns *cs, struct conn *c, enum dir dir)
 	    c->queue.pairing != PAIRING_TUNNEL)
 		call_close(cs->cfg.calls, &c->queue,
 			   END_FIN); /* the server will answer nothing more */
-	if (c->d[other(dir)].mode == CONN_SWITCHED) {
+	if (c->d[dir_other(dir)].mode == CONN_SWITCHED) {
 		conn_switch(cs, c);
-		conn_pump(cs, c, other(dir), &none);
+		conn_pump(cs, c, dir_other(dir), &none);
 	}
 }
 

@@ -307,26 +307,11 @@ static int64_t brpc_next(void *state, enum dir dir, struct bytes in, struct piec
 	return call_head(b, dir, in, &f, out, need);
 }
 
-static int brpc_gap(void *state, enum dir dir, uint64_t n)
-{
-	return sized_gap(&((struct brpc *)state)->sized, dir, n);
-}
-
 static int brpc_resync(void *state, enum dir dir, struct bytes in, unsigned hints, size_t *skip)
 {
 	static const struct sized_format format = {'P', 0, brpc_check};
 
 	return sized_resync(&((struct brpc *)state)->sized, &format, dir, in, hints, skip);
-}
-
-static void brpc_end(void *state, enum dir dir, enum end_how how, struct piece *out)
-{
-	sized_end(&((struct brpc *)state)->sized, dir, how, out);
-}
-
-static void brpc_fini(void *state)
-{
-	(void)state;
 }
 
 const struct framer_ops framer_brpc = {
@@ -339,8 +324,8 @@ const struct framer_ops framer_brpc = {
 	.late_sure = true,
 	.init = brpc_init,
 	.next = brpc_next,
-	.gap = brpc_gap,
+	.gap = sized_gap,
 	.resync = brpc_resync,
-	.end = brpc_end,
-	.fini = brpc_fini,
+	.end = sized_end,
+	.fini = sized_fini,
 };

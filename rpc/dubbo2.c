@@ -312,26 +312,11 @@ static int64_t dubbo2_next(void *state, enum dir dir, struct bytes in, struct pi
 	return call_head(d, dir, in, &f, out, need);
 }
 
-static int dubbo2_gap(void *state, enum dir dir, uint64_t n)
-{
-	return sized_gap(&((struct dubbo2 *)state)->sized, dir, n);
-}
-
 static int dubbo2_resync(void *state, enum dir dir, struct bytes in, unsigned hints, size_t *skip)
 {
 	static const struct sized_format format = {0xda, 0, dubbo2_check};
 
 	return sized_resync(&((struct dubbo2 *)state)->sized, &format, dir, in, hints, skip);
-}
-
-static void dubbo2_end(void *state, enum dir dir, enum end_how how, struct piece *out)
-{
-	sized_end(&((struct dubbo2 *)state)->sized, dir, how, out);
-}
-
-static void dubbo2_fini(void *state)
-{
-	(void)state;
 }
 
 const struct framer_ops framer_dubbo2 = {
@@ -344,8 +329,8 @@ const struct framer_ops framer_dubbo2 = {
 	.late_sure = true,
 	.init = dubbo2_init,
 	.next = dubbo2_next,
-	.gap = dubbo2_gap,
+	.gap = sized_gap,
 	.resync = dubbo2_resync,
-	.end = dubbo2_end,
-	.fini = dubbo2_fini,
+	.end = sized_end,
+	.fini = sized_fini,
 };

@@ -33,6 +33,11 @@
 
 enum dir { DIR_REQUEST = 0, DIR_RESPONSE = 1 }; /* client to server, server to client */
 
+static inline enum dir dir_other(enum dir dir)
+{
+	return dir == DIR_REQUEST ? DIR_RESPONSE : DIR_REQUEST;
+}
+
 enum provenance { PROVENANCE_LITERAL, PROVENANCE_OBSERVED, PROVENANCE_UNKNOWN };
 
 struct header {

@@ -7,11 +7,6 @@
 /* Longer frames than the default are believed only where a sender's segment begins. */
 enum { PENDING_MAX = 65536, FRAME_AT_START_MAX = 1 << 20 };
 
-static enum dir other(enum dir dir)
-{
-	return dir == DIR_REQUEST ? DIR_RESPONSE : DIR_REQUEST;
-}
-
 /* ---- the first header block ---- */
 
 enum kind { KIND_NONE, KIND_WRONG, KIND_PLAIN, KIND_REQUEST, KIND_RESPONSE };
@@ -106,7 +101,7 @@ enum probe_answer http2_late_preface(struct bytes request, struct bytes response
 static enum sight sight_of_both(struct bytes a, struct bytes b, enum dir dir)
 {
 	enum sight x = a.n ? sight_of(a, dir, true, FRAME_AT_START_MAX) : SIGHT_MORE;
-	enum sight y = b.n ? sight_of(b, other(dir), true, FRAME_AT_START_MAX) : SIGHT_MORE;
+	enum sight y = b.n ? sight_of(b, dir_other(dir), true, FRAME_AT_START_MAX) : SIGHT_MORE;
 
 	if (x == SIGHT_NO || y == SIGHT_NO)
 		return SIGHT_NO;

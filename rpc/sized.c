@@ -151,8 +151,9 @@ bool sized_next(struct sized *s, enum dir dir, struct bytes in, struct piece *ou
 	return true;
 }
 
-int sized_gap(struct sized *s, enum dir dir, uint64_t n)
+int sized_gap(void *state, enum dir dir, uint64_t n)
 {
+	struct sized *s = state;
 	struct sized_side *d = &s->side[dir];
 
 	if (d->phase == SIZED_BAD || d->phase == SIZED_ENDED)
@@ -172,8 +173,14 @@ int sized_gap(struct sized *s, enum dir dir, uint64_t n)
 	return 0;
 }
 
-void sized_end(struct sized *s, enum dir dir, enum end_how how, struct piece *out)
+void sized_fini(void *state)
 {
+	(void)state;
+}
+
+void sized_end(void *state, enum dir dir, enum end_how how, struct piece *out)
+{
+	struct sized *s = state;
 	struct sized_side *d = &s->side[dir];
 
 	(void)how;

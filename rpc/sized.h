@@ -76,9 +76,10 @@ int64_t sized_lost(struct sized *s, enum dir dir, struct piece *out);
 /* The same, but for good when no loss and no late join can explain it. */
 int64_t sized_bad(struct sized *s, enum dir dir, struct piece *out);
 
-/* gap() and end() of the framer */
-int sized_gap(struct sized *s, enum dir dir, uint64_t n);
-void sized_end(struct sized *s, enum dir dir, enum end_how how, struct piece *out);
+/* gap(), end() and fini() of the framer, whose state begins with a struct sized */
+int sized_gap(void *state, enum dir dir, uint64_t n);
+void sized_end(void *state, enum dir dir, enum end_how how, struct piece *out);
+void sized_fini(void *state);
 
 /* What a place in the bytes says of itself. */
 struct sized_frame {

@@ -220,26 +220,11 @@ static int64_t theader_next(void *state, enum dir dir, struct bytes in, struct p
 	return call_head(t, dir, in, &f, out, need);
 }
 
-static int theader_gap(void *state, enum dir dir, uint64_t n)
-{
-	return sized_gap(&((struct theader *)state)->sized, dir, n);
-}
-
 static int theader_resync(void *state, enum dir dir, struct bytes in, unsigned hints, size_t *skip)
 {
 	static const struct sized_format format = {0x0f, 4, theader_check};
 
 	return sized_resync(&((struct theader *)state)->sized, &format, dir, in, hints, skip);
-}
-
-static void theader_end(void *state, enum dir dir, enum end_how how, struct piece *out)
-{
-	sized_end(&((struct theader *)state)->sized, dir, how, out);
-}
-
-static void theader_fini(void *state)
-{
-	(void)state;
 }
 
 const struct framer_ops framer_theader = {
@@ -252,8 +237,8 @@ const struct framer_ops framer_theader = {
 	.late_sure = true,
 	.init = theader_init,
 	.next = theader_next,
-	.gap = theader_gap,
+	.gap = sized_gap,
 	.resync = theader_resync,
-	.end = theader_end,
-	.fini = theader_fini,
+	.end = sized_end,
+	.fini = sized_fini,
 };
