@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "capture/attach.h"
 
@@ -188,13 +189,6 @@ static void on_frame(u_char *user, const struct pcap_pkthdr *h, const u_char *da
 	a->exits[exit]++;
 	if (exit == EXIT_SELECTED)
 		a->cfg.on_packet(a->cfg.ctx, &p);
-}
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 static void measure_clock(struct attach *a)

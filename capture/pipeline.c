@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "capture/pipeline_state.h"
@@ -35,24 +36,15 @@ enum {
 	KEPT_BYTES = 8 << 20, /* free memory that stays with the process */
 };
 
-uint64_t pipeline_clock(int id)
-{
-	struct timespec t;
-	clock_gettime(id, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* Time in the domain of the packets: the monotonic clock, or the file's. */
 static uint64_t pipeline_now(const struct pipeline *p)
 {
-	return p->from_file ? p->last_ns : pipeline_clock(CLOCK_MONOTONIC);
+	return p->from_file ? p->last_ns : clock_ns(CLOCK_MONOTONIC);
 }
 
 static int64_t clock_offset(const struct pipeline *p)
 {
-	return p->from_file ? 0
-			    : (int64_t)(pipeline_clock(CLOCK_REALTIME) -
-					pipeline_clock(CLOCK_MONOTONIC));
+	return p->from_file ? 0 : (int64_t)(clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC));
 }
 
 void pipeline_packet(void *ctx, const struct packet *pkt)
@@ -323,10 +315,10 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 	p->from_file = p->s->read_file != NULL;
 	p->ep = p->ep_sleep = p->signals = -1;
 	if (getrandom(&id, sizeof(id), 0) != sizeof(id))
-		id = pipeline_clock(CLOCK_REALTIME) ^ (uint64_t)getpid() << 48;
+		id = clock_ns(CLOCK_REALTIME) ^ (uint64_t)getpid() << 48;
 	snprintf(p->instance, sizeof(p->instance), "%016llx", (unsigned long long)id);
-	p->start_ns = pipeline_clock(CLOCK_MONOTONIC);
-	p->start_unix_ns = p->ledger_unix_ns = pipeline_clock(CLOCK_REALTIME);
+	p->start_ns = clock_ns(CLOCK_MONOTONIC);
+	p->start_unix_ns = p->ledger_unix_ns = clock_ns(CLOCK_REALTIME);
 	p->tick_ns = p->ledger_ns = p->start_ns;
 	p->owner_budget = 200;
 	if (!p->from_file)
@@ -403,8 +395,8 @@ static void wait_events(struct pipeline *p, int ep, int timeout_ms)
 
 int pipeline_idle(struct pipeline *p, int ms)
 {
-	uint64_t end = pipeline_clock(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000u;
-	for (uint64_t now = 0; !p->stop && (now = pipeline_clock(CLOCK_MONOTONIC)) < end;)
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000u;
+	for (uint64_t now = 0; !p->stop && (now = clock_ns(CLOCK_MONOTONIC)) < end;)
 		wait_events(p, p->ep, (int)((end - now) / 1000000) + 1);
 	return p->stop ? 0 : 1;
 }
@@ -452,11 +444,11 @@ static bool turn(struct pipeline *p)
 	uint64_t before = p->packets;
 	if (!p->attach) { /* idle, or between two attachments */
 		wait_events(p, p->ep, 200);
-		tick_when_due(p, pipeline_clock(CLOCK_MONOTONIC));
+		tick_when_due(p, clock_ns(CLOCK_MONOTONIC));
 		return !p->from_file;
 	}
 	int state = p->ops->drain(p->attach, DRAIN_BUDGET);
-	uint64_t now = pipeline_clock(CLOCK_MONOTONIC);
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	tick_when_due(p, now);
 	if (recorder_totals(p->recorder).limit_reached || pipeline_sink_finished(p))
 		p->stop = true;
@@ -480,10 +472,10 @@ static bool turn(struct pipeline *p)
 /* What is in the rings when the programs are gone still counts. */
 static void drain_rings(struct pipeline *p)
 {
-	uint64_t deadline = pipeline_clock(CLOCK_MONOTONIC) + DRAIN_S * 1000000000ull;
+	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + DRAIN_S * 1000000000ull;
 	p->ops->detach(p->attach);
 	while (p->ops->drain(p->attach, DRAIN_BUDGET) == ATTACH_MORE &&
-	       pipeline_clock(CLOCK_MONOTONIC) < deadline)
+	       clock_ns(CLOCK_MONOTONIC) < deadline)
 		p->sink_ops->service(p->sink);
 }
 
@@ -537,7 +529,7 @@ struct pipeline_status pipeline_status(const struct pipeline *p)
 		.sink_status = p->sink_ops->status(p->sink),
 		.attach_ops = p->attach ? p->ops : NULL,
 		.totals = recorder_totals(p->recorder),
-		.seconds = (double)(pipeline_clock(CLOCK_MONOTONIC) - p->start_ns) / 1e9};
+		.seconds = (double)(clock_ns(CLOCK_MONOTONIC) - p->start_ns) / 1e9};
 }
 
 bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls)

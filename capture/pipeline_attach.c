@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "capture/pipeline_state.h"
@@ -55,7 +56,7 @@ static int attach_open(struct pipeline *p, const struct attach_ops *ops, const c
 	if (e.data.fd >= 0)
 		epoll_ctl(p->ep_sleep, EPOLL_CTL_ADD, e.data.fd, &e);
 	recorder_set_attach(p->recorder, ops->name);
-	p->last_busy_ns = pipeline_clock(CLOCK_MONOTONIC);
+	p->last_busy_ns = clock_ns(CLOCK_MONOTONIC);
 	if (!p->from_file)
 		log_info("attached: %s", ops->describe(a));
 	if (p->cfg.attached)

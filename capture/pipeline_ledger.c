@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "capture/pipeline_state.h"
 
 /* Adds a stage to those of the same name in a list of at most max. */
@@ -75,7 +76,7 @@ int pipeline_write_ledger(struct pipeline *p, bool final)
 	int err = -ENOMEM;
 	if (stages && names && text) {
 		struct recorder_totals t = recorder_totals(p->recorder);
-		uint64_t now = pipeline_clock(CLOCK_REALTIME);
+		uint64_t now = clock_ns(CLOCK_REALTIME);
 		struct record_ledger l = {.instance = p->instance,
 					  .version = p->cfg.version,
 					  .attach = p->ops ? p->ops->name : "",

@@ -41,7 +41,6 @@ struct pipeline {
 	uint64_t owner_budget; /* process look-ups left in this second */
 };
 
-uint64_t pipeline_clock(int clock_id); /* ns of CLOCK_MONOTONIC or CLOCK_REALTIME */
 void pipeline_packet(void *ctx, const struct packet *pkt); /* attach_packet_fn */
 
 /* Closes the attachment; its counters stay in the ledger. */

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "record.pb-c.h"
 #include "sink/record_block.h"
 
@@ -122,13 +123,11 @@ void remains_ledger(struct remains *m, struct bytes encoded)
 {
 	if (!m || encoded.n > LEDGER_MAX)
 		return;
-	struct timespec t;
-	clock_gettime(CLOCK_REALTIME, &t);
 	uint32_t to = !m->page->ledger;
 	memcpy(m->page->ledgers[to], encoded.p, encoded.n);
 	m->page->ledger_n[to] = (uint32_t)encoded.n;
 	__atomic_store_n(&m->page->ledger, to, __ATOMIC_RELEASE);
-	m->page->alive_unix_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	m->page->alive_unix_ns = clock_ns(CLOCK_REALTIME);
 }
 
 void remains_close(struct remains *m, bool told)

@@ -10,6 +10,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "sink/kafka_state.h"
 
@@ -22,20 +23,6 @@ static struct kafka *kafka_of(struct sink *s)
 	return (struct kafka *)s;
 }
 
-static void topics_end(struct kafka *k)
-{
-	for (int i = 0; i < 2; i++) {
-		if (k->topic[i])
-			rd_kafka_topic_destroy(k->topic[i]);
-		if (k->solo_topic[i])
-			rd_kafka_topic_destroy(k->solo_topic[i]);
-	}
-	if (k->solo)
-		rd_kafka_destroy(k->solo);
-	if (k->rk)
-		rd_kafka_destroy(k->rk);
-}
-
 static void kafka_close(struct sink *s)
 {
 	struct kafka *k = kafka_of(s);
@@ -46,7 +33,7 @@ static void kafka_close(struct sink *s)
 		poll(NULL, 0, EMBEDDED_LINGER_MS);
 	if (k->rk && k->held_records)
 		kafka_finish(k, 0);
-	topics_end(k);
+	kafka_handles_end(k);
 	spool_close(k->spool, 1000);
 	taken_fini(&k->retry);
 	taken_fini(&k->behind);
@@ -203,7 +190,7 @@ static struct sink *kafka_open(const struct sink_cfg *cfg, char *err, size_t err
 
 static void note_time(struct kafka *k, uint64_t start)
 {
-	uint64_t took = kafka_now() - start;
+	uint64_t took = clock_ns(CLOCK_MONOTONIC) - start;
 	if (took > k->slowest_ns)
 		k->slowest_ns = took;
 }
@@ -211,7 +198,7 @@ static void note_time(struct kafka *k, uint64_t start)
 static int kafka_submit(struct sink *s, struct record **rp, const char **exit)
 {
 	struct kafka *k = kafka_of(s);
-	uint64_t start = kafka_now();
+	uint64_t start = clock_ns(CLOCK_MONOTONIC);
 	int e = kafka_route(k, rp, exit);
 	note_time(k, start);
 	return e;
@@ -226,7 +213,7 @@ static int kafka_fd(struct sink *s)
 static void kafka_service(struct sink *s)
 {
 	struct kafka *k = kafka_of(s);
-	uint64_t start = kafka_now(), ticks;
+	uint64_t start = clock_ns(CLOCK_MONOTONIC), ticks;
 	eventfd_t v;
 	eventfd_read(k->event, &v);
 	kafka_poll(k);

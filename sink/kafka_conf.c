@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "sink/text.h"
@@ -258,9 +259,7 @@ rd_kafka_conf_t *kafka_conf_new(const struct kafka_spec *s, const struct kafka_s
 
 static int64_t now_ms(void)
 {
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return (int64_t)(clock_ns(CLOCK_MONOTONIC) / 1000000);
 }
 
 static int topic_error(rd_kafka_resp_err_t e, const char *topic, const char *brokers, char *err,

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "sink/kafka_state.h"
 
@@ -19,13 +20,6 @@ enum {
 };
 #define SECOND 1000000000ull
 #define MS     1000000ull
-
-uint64_t kafka_now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-}
 
 /* ---- into the spool ---- */
 
@@ -42,21 +36,11 @@ static void spool_or_lose(struct kafka *k, struct record *r)
 		kafka_report(k, r, spool_exit(e));
 }
 
-static void put_back(struct taken *t, struct record *r)
-{
-	r->next = t->first;
-	if (!t->first)
-		t->tail = &r->next;
-	t->first = r;
-	t->records++;
-	t->bytes += r->n;
-}
-
 /* More of them may come: what is newer waits on. */
 static void purged_to_spool(struct kafka *k, struct record *r)
 {
 	if (k->behind.first)
-		k->settle_ns = kafka_now() + SETTLE_MS * MS;
+		k->settle_ns = clock_ns(CLOCK_MONOTONIC) + SETTLE_MS * MS;
 	spool_or_lose(k, r);
 }
 
@@ -71,11 +55,11 @@ static void outage(struct kafka *k, const char *why)
 	k->returning = true;
 	k->window = 1;
 	rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
-	uint64_t end = kafka_now() + PURGE_MS * MS;
-	for (int idle = 0; idle < 2 && kafka_now() < end;)
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + PURGE_MS * MS;
+	for (int idle = 0; idle < 2 && clock_ns(CLOCK_MONOTONIC) < end;)
 		idle = rd_kafka_poll(k->rk, 1) > 0 ? 0 : idle + 1;
 	k->returning = false;
-	k->progress_ns = kafka_now();
+	k->progress_ns = clock_ns(CLOCK_MONOTONIC);
 	k->pause_ns = k->progress_ns + SECOND;
 	k->settle_ns = k->progress_ns + SETTLE_MS * MS;
 }
@@ -83,13 +67,13 @@ static void outage(struct kafka *k, const char *why)
 /* What came during a purge, in its order, once that is over. */
 static void behind_to_spool(struct kafka *k, bool now)
 {
-	if (!now && k->behind.bytes < BEHIND_BYTES && kafka_now() < k->settle_ns)
+	if (!now && k->behind.bytes < BEHIND_BYTES && clock_ns(CLOCK_MONOTONIC) < k->settle_ns)
 		return;
 	while (k->behind.first) {
 		struct record *r = taken_pop(&k->behind);
 		if (spool_put(k->spool, &r) == 0)
 			continue;
-		put_back(&k->behind, r);
+		taken_unshift(&k->behind, r);
 		return;
 	}
 }
@@ -98,7 +82,7 @@ static void behind_to_spool(struct kafka *k, bool now)
 
 void kafka_acked(struct kafka *k, const struct record *r)
 {
-	k->progress_ns = kafka_now();
+	k->progress_ns = clock_ns(CLOCK_MONOTONIC);
 	if (!r->token)
 		return;
 	k->outstanding -= r->n;
@@ -189,8 +173,8 @@ static void renew(struct kafka *k)
 	log_warn("kafka: the producer failed (%s): a new one goes on",
 		 k->client.last_error[0] ? k->client.last_error : "fatal error");
 	rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-	uint64_t end = kafka_now() + PURGE_MS * MS;
-	while (rd_kafka_outq_len(k->rk) > 0 && kafka_now() < end)
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + PURGE_MS * MS;
+	while (rd_kafka_outq_len(k->rk) > 0 && clock_ns(CLOCK_MONOTONIC) < end)
 		rd_kafka_poll(k->rk, 1);
 	if (rd_kafka_outq_len(k->rk) > 0) /* goes on at the next tick */
 		return;
@@ -217,7 +201,7 @@ static struct record *next_waiting(struct kafka *k)
 /* From retry and the spool into librdkafka, as far as the window goes. */
 void kafka_pump(struct kafka *k)
 {
-	uint64_t now = kafka_now();
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	if (k->renewing || k->wrong_cluster || now < k->pause_ns)
 		return;
 	while (k->retry.first || (k->spool && k->outstanding < k->window)) {
@@ -227,7 +211,7 @@ void kafka_pump(struct kafka *k)
 		size_t n = r->token ? r->n : 0;
 		rd_kafka_resp_err_t e = kafka_produce(k, r, false);
 		if (e) {
-			put_back(&k->retry, r);
+			taken_unshift(&k->retry, r);
 			if (e != RD_KAFKA_RESP_ERR__QUEUE_FULL)
 				k->pause_ns = now + SECOND;
 			if (e == RD_KAFKA_RESP_ERR__FATAL)
@@ -235,7 +219,7 @@ void kafka_pump(struct kafka *k)
 			return;
 		}
 		k->outstanding += n;
-		if (kafka_now() - now > POLL_BATCH_MS * MS)
+		if (clock_ns(CLOCK_MONOTONIC) - now > POLL_BATCH_MS * MS)
 			return;
 	}
 	if (!k->direct && !k->retry.first && !k->behind.first && now >= k->settle_ns &&
@@ -251,7 +235,7 @@ static void pump_suspects(struct kafka *k)
 		struct record *r = taken_pop(&k->suspects);
 		size_t n = r->token ? r->n : 0;
 		if (kafka_produce(k, r, true)) {
-			put_back(&k->suspects, r);
+			taken_unshift(&k->suspects, r);
 			return;
 		}
 		k->outstanding += n;
@@ -263,7 +247,7 @@ static void pump_suspects(struct kafka *k)
 static int to_spool(struct kafka *k, struct record **r, const char **exit)
 {
 	behind_to_spool(k, false);
-	if (k->behind.first || kafka_now() < k->settle_ns) {
+	if (k->behind.first || clock_ns(CLOCK_MONOTONIC) < k->settle_ns) {
 		if (k->behind.bytes >= BEHIND_BYTES) {
 			*exit = "spool_behind";
 			return -EAGAIN;
@@ -335,7 +319,7 @@ static void look_at_cluster(struct kafka *k, uint64_t now)
 
 void kafka_tick(struct kafka *k)
 {
-	uint64_t now = kafka_now();
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	if (k->renewing) {
 		renew(k);
 		return;
@@ -357,12 +341,12 @@ void kafka_tick(struct kafka *k)
 /* Reports, for at most a few ms: 1,000 a ms come when an outage ends. */
 void kafka_poll(struct kafka *k)
 {
-	uint64_t end = kafka_now() + POLL_BATCH_MS * MS;
-	while (k->rk && rd_kafka_poll(k->rk, 0) > 0 && kafka_now() < end)
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + POLL_BATCH_MS * MS;
+	while (k->rk && rd_kafka_poll(k->rk, 0) > 0 && clock_ns(CLOCK_MONOTONIC) < end)
 		;
-	while (k->solo && rd_kafka_poll(k->solo, 0) > 0 && kafka_now() < end)
+	while (k->solo && rd_kafka_poll(k->solo, 0) > 0 && clock_ns(CLOCK_MONOTONIC) < end)
 		;
-	if (kafka_now() >=
+	if (clock_ns(CLOCK_MONOTONIC) >=
 	    end) /* there may be more, and the event tells only when there was none */
 		eventfd_write(k->event, 1);
 	rd_kafka_resp_err_t trouble = k->trouble;
@@ -370,7 +354,7 @@ void kafka_poll(struct kafka *k)
 	if (trouble && k->spool && k->direct)
 		outage(k, rd_kafka_err2str(trouble));
 	else if (trouble)
-		k->pause_ns = kafka_now() + SECOND;
+		k->pause_ns = clock_ns(CLOCK_MONOTONIC) + SECOND;
 }
 
 /* ---- the end ---- */
@@ -389,7 +373,7 @@ static void rest_to_spool(struct kafka *k, struct taken *t)
 
 int kafka_finish(struct kafka *k, int timeout_ms)
 {
-	uint64_t now = kafka_now(), end = now + (uint64_t)timeout_ms * MS;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), end = now + (uint64_t)timeout_ms * MS;
 	/* with a spool there is no need to wait for a broker that does not answer */
 	uint64_t patience = k->spool && !k->direct ? now + SECOND : end;
 	while ((k->held_records || k->suspects.first || (k->retry.first && !k->spool)) &&
@@ -401,7 +385,7 @@ int kafka_finish(struct kafka *k, int timeout_ms)
 		rd_kafka_flush(k->rk, 20);
 		if (k->solo)
 			rd_kafka_flush(k->solo, 20);
-		now = kafka_now();
+		now = clock_ns(CLOCK_MONOTONIC);
 		if (k->spool && k->held_records && now - k->progress_ns > STALL_NS_SECONDS * SECOND)
 			break;
 	}

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "sink/kafka_state.h"
 
@@ -159,15 +160,31 @@ static void *destroy(void *rk)
 	return NULL;
 }
 
-/* Its threads may take seconds to end: not on the loop. */
-static void handle_end(rd_kafka_t *rk, rd_kafka_topic_t *topic[2])
+static void topics_end(rd_kafka_topic_t *topic[2])
 {
-	pthread_t t;
 	for (int i = 0; i < 2; i++) {
 		if (topic[i])
 			rd_kafka_topic_destroy(topic[i]);
 		topic[i] = NULL;
 	}
+}
+
+void kafka_handles_end(struct kafka *k)
+{
+	topics_end(k->topic);
+	topics_end(k->solo_topic);
+	if (k->solo)
+		rd_kafka_destroy(k->solo);
+	if (k->rk)
+		rd_kafka_destroy(k->rk);
+	k->solo = k->rk = NULL;
+}
+
+/* Its threads may take seconds to end: not on the loop. */
+static void handle_end(rd_kafka_t *rk, rd_kafka_topic_t *topic[2])
+{
+	pthread_t t;
+	topics_end(topic);
 	if (pthread_create(&t, NULL, destroy, rk) == 0)
 		pthread_detach(t);
 	else
@@ -183,9 +200,7 @@ void kafka_handle_close(struct kafka *k)
 
 static int64_t clamped_ms(uint64_t unix_ns)
 {
-	struct timespec t;
-	clock_gettime(CLOCK_REALTIME, &t);
-	int64_t now = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	int64_t now = (int64_t)(clock_ns(CLOCK_REALTIME) / 1000000);
 	int64_t at = (int64_t)(unix_ns / 1000000);
 	return at == 0 || at > now ? now : at;
 }
@@ -225,7 +240,7 @@ rd_kafka_resp_err_t kafka_produce(struct kafka *k, struct record *r, bool solo)
 		return err;
 	}
 	if (k->held_records == k->solo_held)
-		k->progress_ns = kafka_now();
+		k->progress_ns = clock_ns(CLOCK_MONOTONIC);
 	k->duplicates_possible += r->maybe_there;
 	k->held_records++;
 	k->held_bytes += r->n;

@@ -66,6 +66,7 @@ struct kafka {
 /* kafka_produce.c */
 int kafka_handle_open(struct kafka *k, char *err, size_t err_n); /* rk and topics, unchecked */
 void kafka_handle_close(struct kafka *k); /* at once; the handle ends on a thread of its own */
+void kafka_handles_end(struct kafka *k); /* both, and waits until their threads are gone */
 /* 0: librdkafka has it. Else the error, and the record is still the caller's. */
 rd_kafka_resp_err_t kafka_produce(struct kafka *k, struct record *r, bool solo);
 const char *kafka_exit_name(rd_kafka_resp_err_t err);
@@ -80,4 +81,3 @@ void kafka_tick(struct kafka *k);
 void kafka_pump(struct kafka *k);
 void kafka_poll(struct kafka *k);
 int kafka_finish(struct kafka *k, int timeout_ms);
-uint64_t kafka_now(void);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "sink/kafka_conf.h"
 #include "sink/source.h"
 
@@ -167,9 +168,7 @@ static struct source *consumer_open(const struct source_cfg *cfg, char *err, siz
 
 static int64_t now_ms(void)
 {
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return (int64_t)(clock_ns(CLOCK_MONOTONIC) / 1000000);
 }
 
 static void reached(struct consumer *c, struct part *p, int64_t next)

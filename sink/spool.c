@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "sink/spool_dir.h"
 #include "sink/spool_segment.h"
 #include "sink/spool_state.h"
@@ -22,13 +23,6 @@ enum {
 	IDLE_MS = 1000,
 	STUCK_S = 5
 };
-
-uint64_t spool_clock(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 void spool_segment_free(struct spool_segment *g)
 {
@@ -59,10 +53,21 @@ void spool_tell(struct spool *s, const struct spool_item *it, const char *exit)
 		ring(s);
 }
 
+void spool_give_up(struct spool *s, struct spool_segment *g, const char *exit)
+{
+	for (uint32_t i = 0; i < g->n && g->items; i++)
+		if (!g->items[i].released && !g->items[i].told)
+			spool_tell(s, &g->items[i], exit);
+	uint32_t left = g->n - g->released;
+	s->stats.evicted += left;
+	s->stats.resident -= left;
+	g->released = g->n;
+}
+
 void spool_failed(struct spool *s, int err, const char *what)
 {
 	s->error = err;
-	s->retry_ns = spool_clock() + RETRY_NS;
+	s->retry_ns = clock_ns(CLOCK_MONOTONIC) + RETRY_NS;
 	s->stats.errors++;
 	s->stats.failing = true;
 	snprintf(s->stats.last_error, sizeof(s->stats.last_error), "%s: %s", what, strerror(-err));
@@ -89,7 +94,7 @@ static void *work(void *arg)
 	pthread_mutex_lock(&s->lock);
 	s->busy = true;
 	for (;;) {
-		uint64_t now = spool_clock();
+		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 		bool done = spool_write_some(s, now);
 		done |= spool_sync_due(s, now, s->stop && !s->queue.first);
 		if (spool_load_some(s)) {
@@ -339,7 +344,7 @@ static bool stop_thread(struct spool *s, int timeout_ms)
 	t.tv_sec += timeout_ms / 1000 + STUCK_S;
 	pthread_mutex_lock(&s->lock);
 	s->stop = true;
-	s->deadline_ns = spool_clock() + (uint64_t)timeout_ms * 1000000;
+	s->deadline_ns = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * 1000000;
 	pthread_cond_signal(&s->wake);
 	pthread_mutex_unlock(&s->lock);
 	return pthread_timedjoin_np(s->thread, NULL, &t) == 0;

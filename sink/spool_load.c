@@ -22,12 +22,7 @@ static int segment_read(struct spool *s, const struct spool_segment *g, struct b
 static void keep_away(struct spool *s, struct spool_segment *g, int err)
 {
 	g->kept = g->loaded = g->counted = g->sealed = true;
-	for (uint32_t i = 0; i < g->n && g->items; i++)
-		if (!g->items[i].released)
-			spool_tell(s, &g->items[i], "spool_io_error");
-	s->stats.evicted += g->n - g->released;
-	s->stats.resident -= g->n - g->released;
-	g->released = g->n;
+	spool_give_up(s, g, "spool_io_error");
 	if (err != -ENOTSUP)
 		spool_failed(s, err, "read");
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "sink/record_block.h"
 
 static const char header_magic[8] = "sdtpspl\n";
@@ -41,13 +42,10 @@ static uint32_t crc32c(uint32_t crc, const void *p, size_t n)
 
 void spool_segment_header(uint8_t *out, uint64_t segment, const char *instance)
 {
-	struct timespec t;
-	clock_gettime(CLOCK_REALTIME, &t);
 	struct file_header h = {.version = SPOOL_VERSION,
 				.order = byte_order,
 				.segment = segment,
-				.created_unix_ns =
-					(uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec};
+				.created_unix_ns = clock_ns(CLOCK_REALTIME)};
 	memcpy(h.magic, header_magic, sizeof(h.magic));
 	memcpy(h.instance, instance, strnlen(instance, sizeof(h.instance)));
 	h.crc = crc32c(0, &h, offsetof(struct file_header, crc));

@@ -85,6 +85,7 @@ bool spool_count_some(struct spool *s);
 bool spool_remove_some(struct spool *s);
 
 void spool_tell(struct spool *s, const struct spool_item *it, const char *exit);
+/* Nothing of the segment will be read again: what is ours in it and has no fate yet is lost by `exit`. */
+void spool_give_up(struct spool *s, struct spool_segment *g, const char *exit);
 void spool_failed(struct spool *s, int err, const char *what);
 void spool_segment_free(struct spool_segment *g);
-uint64_t spool_clock(void);

@@ -203,18 +203,6 @@ bool spool_sync_due(struct spool *s, uint64_t now_ns, bool now)
 	return true;
 }
 
-/* Its unread records of ours are lost by name. */
-static void evict(struct spool *s, struct spool_segment *g)
-{
-	for (uint32_t i = 0; i < g->n && g->items; i++)
-		if (!g->items[i].released && !g->items[i].told)
-			spool_tell(s, &g->items[i], "spool_evicted");
-	uint32_t left = g->n - g->released;
-	s->stats.evicted += left;
-	s->stats.resident -= left;
-	g->released = g->n;
-}
-
 /* Oldest first, but what was read ahead is on its way and stays. */
 static struct spool_segment *evictable(struct spool *s)
 {
@@ -239,7 +227,7 @@ void spool_make_room(struct spool *s, uint64_t bytes)
 			return;
 		while (!g->counted && spool_count_some(s))
 			;
-		evict(s, g);
+		spool_give_up(s, g, "spool_evicted");
 		g->counted = true;
 		if (!spool_remove_some(s))
 			return;

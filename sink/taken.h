@@ -22,6 +22,17 @@ static inline void taken_push(struct taken *t, struct record *r)
 	t->bytes += r->n;
 }
 
+/* Before all others: the next that taken_pop() gives. */
+static inline void taken_unshift(struct taken *t, struct record *r)
+{
+	r->next = t->first;
+	if (!t->first)
+		t->tail = &r->next;
+	t->first = r;
+	t->records++;
+	t->bytes += r->n;
+}
+
 /* The oldest, out of the list; NULL: empty. */
 static inline struct record *taken_pop(struct taken *t)
 {
