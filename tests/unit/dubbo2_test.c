@@ -10,69 +10,11 @@
 #include "rpc/hessian.h"
 #include "rpc/prober.h"
 #include "rpc/protocols.h"
-#include "tests/unit/first_piece.h"
 #include "tests/unit/conn_wire.h"
 #include "tests/unit/drive.h"
 #include "tests/unit/drive_check.h"
-#include "tests/unit/encode.h"
-#include "tests/unit/lossy.h"
-
-enum { REQUEST = 0xc2, ONE_WAY = 0x82, REPLY = 0x02, EVENT = 0xe2, EVENT_REPLY = 0x22 };
-
-static void put_frame(struct buf *b, unsigned flags, unsigned status, uint64_t id,
-		      struct bytes body)
-{
-	put_be(b, 0xdabb, 2);
-	put_be(b, flags, 1);
-	put_be(b, status, 1);
-	put_be(b, id, 8);
-	put_be(b, body.n, 4);
-	put(b, body);
-}
-
-/* A string in hessian2, of ASCII */
-static void put_string(struct buf *b, struct bytes s)
-{
-	if (s.n < 32)
-		put_be(b, s.n, 1);
-	else if (s.n < 1024)
-		put_be(b, 0x3000 + s.n, 2);
-	else
-		put_be(b, (uint64_t)'S' << 16 | s.n, 3);
-	put(b, s);
-}
-
-static void put_start(struct buf *body, const char *service, const char *method, const char *types)
-{
-	put_string(body, BYTES("2.0.2"));
-	put_string(body, bytes_str(service));
-	put_string(body, BYTES("1.2.3"));
-	put_string(body, bytes_str(method));
-	put_string(body, bytes_str(types));
-}
-
-static void put_attachments(struct buf *body, const char *service)
-{
-	put_text(body, "H");
-	put_string(body, BYTES("path"));
-	put_string(body, bytes_str(service));
-	put_string(body, BYTES("timeout"));
-	put_string(body, BYTES("3000"));
-	put_text(body, "Z");
-}
-
-/* A call of one string argument */
-static void put_request(struct buf *b, unsigned flags, uint64_t id, const char *method,
-			struct bytes argument)
-{
-	struct buf body = {0};
-
-	put_start(&body, "demo.Shop", method, "Ljava/lang/String;");
-	put_string(&body, argument);
-	put_attachments(&body, "demo.Shop");
-	put_frame(b, flags, 0, id, buf_bytes(&body));
-	buf_fini(&body);
-}
+#include "tests/unit/dubbo2_write.h"
+#include "tests/unit/first_piece.h"
 
 static void send(enum dir dir, struct buf *b)
 {
@@ -574,75 +516,17 @@ static void mutated(void **state)
 	}
 }
 
-/* ---- losses ---- */
-
-static void make(unsigned i, size_t size, struct lossy_call *c)
-{
-	struct buf body = {0}, text = {0};
-	unsigned kind = i % 6;
-
-	c->service = i % 3 ? "demo.Shop" : "demo.Depot";
-	snprintf(c->method, sizeof(c->method), "method%u", i % 7);
-	c->oneway = i % 11 == 10;
-	c->status = c->oneway ? 0 : kind == 5 ? 70 : 20;
-	c->outcome = c->oneway   ? OUTCOME_OK
-		     : kind == 5 ? OUTCOME_SERVER_ERROR
-		     : kind == 4 ? OUTCOME_DECLARED_EXCEPTION
-				 : OUTCOME_OK;
-	put_text(&text, lossy_token(i));
-	put_fill(&text, 't', size);
-	put_start(&body, c->service, c->method, "Ljava/lang/String;");
-	put_string(&body, buf_bytes(&text));
-	put_attachments(&body, c->service);
-	put_frame(&c->wire[0], c->oneway ? ONE_WAY : REQUEST, 0, 0x2f060771e6dc0000 + i,
-		  buf_bytes(&body));
-	body.n = 0;
-	if (kind != 5)
-		put_be(&body, kind == 4 ? 0x90 : 0x91, 1);
-	put_string(&body, buf_bytes(&text));
-	put_frame(&c->wire[1], REPLY, (unsigned)c->status, 0x2f060771e6dc0000 + i,
-		  buf_bytes(&body));
-	c->body_off[0] = c->body_off[1] = 16;
-	buf_fini(&body);
-	buf_fini(&text);
-}
-
-static const struct lossy_protocol lossy = {.name = "dubbo2", .make = make, .in_flight = 4};
-static const struct lossy_protocol serial = {.name = "dubbo2", .make = make, .in_flight = 1};
-
-static void late_at_every_offset(void **state)
-{
-	(void)state;
-	lossy_hold_late(&lossy, &serial);
-}
-
-static void random_drops(void **state)
-{
-	(void)state;
-	lossy_hold_drops(&lossy);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_call),
-		cmocka_unit_test(exception_in_the_body),
-		cmocka_unit_test(statuses),
-		cmocka_unit_test(r6_ids),
-		cmocka_unit_test(r11_events),
-		cmocka_unit_test(callback),
-		cmocka_unit_test(cut_by_close),
-		cmocka_unit_test(r11_lengths),
-		cmocka_unit_test(r11_resync),
-		cmocka_unit_test(long_bodies),
-		cmocka_unit_test(r12_arguments),
-		cmocka_unit_test(header_count),
-		cmocka_unit_test(r7_names),
-		cmocka_unit_test(probes),
-		cmocka_unit_test(resync_is_verified),
-		cmocka_unit_test(mutated),
-		cmocka_unit_test(late_at_every_offset),
-		cmocka_unit_test(random_drops),
+		cmocka_unit_test(one_call),           cmocka_unit_test(exception_in_the_body),
+		cmocka_unit_test(statuses),           cmocka_unit_test(r6_ids),
+		cmocka_unit_test(r11_events),         cmocka_unit_test(callback),
+		cmocka_unit_test(cut_by_close),       cmocka_unit_test(r11_lengths),
+		cmocka_unit_test(r11_resync),         cmocka_unit_test(long_bodies),
+		cmocka_unit_test(r12_arguments),      cmocka_unit_test(header_count),
+		cmocka_unit_test(r7_names),           cmocka_unit_test(probes),
+		cmocka_unit_test(resync_is_verified), cmocka_unit_test(mutated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,7 +24,9 @@ static inline struct first_piece first_piece_limited(const struct framer_ops *op
 	return f;
 }
 
-static inline struct first_piece first_piece(const struct framer_ops *ops, enum dir dir, struct bytes in)
+static inline struct first_piece first_piece(const struct framer_ops *ops, enum dir dir,
+					     struct bytes in)
 {
-	return first_piece_limited(ops, dir, in, (struct framer_limits) {65536, 256, 1024, 64 << 20});
+	return first_piece_limited(ops, dir, in,
+				   (struct framer_limits) {65536, 256, 1024, 64 << 20});
 }

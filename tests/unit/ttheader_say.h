@@ -65,3 +65,13 @@ static inline int say_teardown(void **state)
 	make_reset();
 	return 0;
 }
+
+static inline struct bytes patched(struct bytes b, size_t at, unsigned width, uint64_t v)
+{
+	struct make_out o = {0}, number = {0};
+
+	out_bytes(&o, b);
+	out_number(&number, width, v);
+	memcpy(o.p + at, number.p, width);
+	return made(&o);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Dubbo2 joined late at every byte, and with segments lost. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/dubbo2_write.h"
+#include "tests/unit/lossy.h"
+
+static void make(unsigned i, size_t size, struct lossy_call *c)
+{
+	struct buf body = {0}, text = {0};
+	unsigned kind = i % 6;
+
+	c->service = i % 3 ? "demo.Shop" : "demo.Depot";
+	snprintf(c->method, sizeof(c->method), "method%u", i % 7);
+	c->oneway = i % 11 == 10;
+	c->status = c->oneway ? 0 : kind == 5 ? 70 : 20;
+	c->outcome = c->oneway   ? OUTCOME_OK
+		     : kind == 5 ? OUTCOME_SERVER_ERROR
+		     : kind == 4 ? OUTCOME_DECLARED_EXCEPTION
+				 : OUTCOME_OK;
+	put_text(&text, lossy_token(i));
+	put_fill(&text, 't', size);
+	put_start(&body, c->service, c->method, "Ljava/lang/String;");
+	put_string(&body, buf_bytes(&text));
+	put_attachments(&body, c->service);
+	put_frame(&c->wire[0], c->oneway ? ONE_WAY : REQUEST, 0, 0x2f060771e6dc0000 + i,
+		  buf_bytes(&body));
+	body.n = 0;
+	if (kind != 5)
+		put_be(&body, kind == 4 ? 0x90 : 0x91, 1);
+	put_string(&body, buf_bytes(&text));
+	put_frame(&c->wire[1], REPLY, (unsigned)c->status, 0x2f060771e6dc0000 + i,
+		  buf_bytes(&body));
+	c->body_off[0] = c->body_off[1] = 16;
+	buf_fini(&body);
+	buf_fini(&text);
+}
+
+static const struct lossy_protocol lossy = {.name = "dubbo2", .make = make, .in_flight = 4};
+static const struct lossy_protocol serial = {.name = "dubbo2", .make = make, .in_flight = 1};
+
+static void late_at_every_offset(void **state)
+{
+	(void)state;
+	lossy_hold_late(&lossy, &serial);
+}
+
+static void random_drops(void **state)
+{
+	(void)state;
+	lossy_hold_drops(&lossy);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(late_at_every_offset),
+		cmocka_unit_test(random_drops),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The spool and a disk that is full, read-only, or lies; and its own bounds. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/spool_rig.h"
+
+/* ---- D1, D8, D10: bounds ---- */
+
+static void d10_the_oldest_leaves_exactly(void **state)
+{
+	struct rig g;
+	uint64_t last = 0;
+	(void)state;
+	struct spool_cfg cfg = config(&g, "a");
+	cfg.max_bytes = 64 << 10;
+	open_with(&g, cfg);
+	put_all(&g, 1, 401, 1000);
+	struct spool_stats st = spool_stats(g.s);
+	assert_true(st.bytes <= 64 << 10);
+	assert_true(st.evicted > 300 && st.evicted < 400);
+	for (uint64_t i = 1; i < 401; i++) {
+		assert_int_equal(g.stored[i], 1);
+		assert_true(i <= st.evicted ? g.exit[i] && !strcmp(g.exit[i], "spool_evicted")
+					    : !g.exit[i]);
+	}
+	assert_int_equal(read_all(&g, true, &last), 400 - st.evicted);
+	shut(&g);
+}
+
+static void in_a_namespace(void (*test)(void))
+{
+	pid_t child = fork();
+	if (child == 0) {
+		if (unshare(CLONE_NEWNS) < 0 ||
+		    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		    mount("none", dir, "tmpfs", 0, "size=256k,mode=700") < 0)
+			_exit(77);
+		test();
+		_exit(0);
+	}
+	int status;
+	waitpid(child, &status, 0);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(status, 0);
+}
+
+#define MUST(x)                                                                                    \
+	do {                                                                                       \
+		if (!(x)) {                                                                        \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                    \
+			_exit(1);                                                                  \
+		}                                                                                  \
+	} while (0)
+
+static void fill_disk(void)
+{
+	struct rig g;
+	struct spool_cfg cfg = config(&g, "a");
+	cfg.queue_bytes = 64 << 10;
+	open_with(&g, cfg);
+	int e = 0;
+	uint64_t n = 1, refused = 0;
+	for (; n < 2000; n++) {
+		struct record *r = make(n, 1000);
+		e = spool_put(g.s, &r);
+		refused += e != 0;
+		record_free(r);
+		if (e == -ENOSPC)
+			break;
+		if (e)
+			poll(NULL, 0, 1);
+	}
+	MUST(e == -ENOSPC);
+	MUST(spool_stats(g.s).failing);
+	MUST(strstr(spool_stats(g.s).last_error, "No space"));
+	/* room again: it goes on by itself, within the second between two tries */
+	struct spool_read r;
+	unsigned got = 0;
+	for (int i = 0; i < 3000 && !spool_is_drained(g.s); i++) {
+		while (spool_next(g.s, &r)) {
+			spool_release(g.s, r.token);
+			record_free(r.r);
+			got++;
+		}
+		poll(NULL, 0, 2);
+		spool_service(g.s);
+	}
+	MUST(got == n - refused);
+	MUST(!spool_stats(g.s).failing);
+	spool_close(g.s, 1000);
+}
+
+static void d1_a_full_disk_is_named_and_left_behind(void **state)
+{
+	(void)state;
+	in_a_namespace(fill_disk);
+}
+
+static void read_only(void)
+{
+	struct rig g;
+	open_as(&g, "a");
+	MUST(mount(NULL, dir, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
+	struct record *r = make(1, 100);
+	MUST(spool_put(g.s, &r) == 0);
+	for (int i = 0; i < 2000 && !spool_stats(g.s).failing; i++)
+		poll(NULL, 0, 1);
+	MUST(strstr(spool_stats(g.s).last_error, "Read-only"));
+	spool_close(g.s, 100);
+	MUST(g.exit[1] && !strcmp(g.exit[1], "spool_io_error"));
+}
+
+static void d8_a_read_only_disk_is_named(void **state)
+{
+	(void)state;
+	in_a_namespace(read_only);
+}
+
+/* ---- D2 ---- */
+
+static _Atomic int syncs_to_fail;
+
+/* In place of the C library's */
+int fdatasync(int fd)
+{
+	if (syncs_to_fail > 0) {
+		syncs_to_fail--;
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+static void d2_a_failed_fsync_is_not_believed(void **state)
+{
+	struct rig g;
+	uint64_t last = 0;
+	(void)state;
+	open_as(&g, "a");
+	put_all(&g, 1, 11, 100);
+	syncs_to_fail = 2;
+	put_all(&g, 11, 31, 100); /* written anew, to other files, a second later */
+	assert_int_equal(syncs_to_fail, 0);
+	assert_true(files() >= 2);
+	struct spool_stats st = spool_stats(g.s);
+	assert_int_equal(st.errors, 2);
+	assert_false(st.failing);
+	for (int i = 1; i < 31; i++)
+		assert_int_equal(g.stored[i], 1);
+	assert_int_equal(read_all(&g, true, &last), 30);
+	wait_until(&g, no_files);
+	shut(&g);
+}
+
+static void d11_many_tiny_segments(void **state)
+{
+	struct rig g;
+	uint64_t last = 0;
+	(void)state;
+	struct spool_cfg cfg = config(&g, "a");
+	cfg.segment_bytes = 1;
+	open_with(&g, cfg);
+	put_all(&g, 1, 1001, 16);
+	assert_int_equal(files(), 1000);
+	shut(&g);
+	open_as(&g, "b");
+	assert_int_equal(read_all(&g, true, &last), 1000);
+	wait_until(&g, no_files);
+	shut(&g);
+}
+
+static void a_full_queue_says_so(void **state)
+{
+	struct rig g;
+	(void)state;
+	struct spool_cfg cfg = config(&g, "a");
+	cfg.queue_bytes = 4000;
+	cfg.sync_ns = 3600ull * 1000000000;
+	cfg.sync_bytes = 1 << 30;
+	open_with(&g, cfg);
+	int e = 0, n = 0;
+	for (; n < 10000 && e == 0; n++)
+		e = put(&g, 1 + (uint64_t)n % 4000, 1000);
+	assert_int_equal(e, -EAGAIN);
+	spool_close(g.s, 5000);
+	assert_int_equal(g.told, n - 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+		TEST(d10_the_oldest_leaves_exactly), TEST(d1_a_full_disk_is_named_and_left_behind),
+		TEST(d8_a_read_only_disk_is_named),  TEST(d2_a_failed_fsync_is_not_believed),
+		TEST(d11_many_tiny_segments),        TEST(a_full_queue_says_so),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
