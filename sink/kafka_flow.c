@@ -65,9 +65,9 @@ static void outage(struct kafka *k, const char *why)
 }
 
 /* What came during a purge, in its order, once that is over. */
-static void behind_to_spool(struct kafka *k, bool now)
+static void behind_to_spool(struct kafka *k)
 {
-	if (!now && k->behind.bytes < BEHIND_BYTES && clock_ns(CLOCK_MONOTONIC) < k->settle_ns)
+	if (k->behind.bytes < BEHIND_BYTES && clock_ns(CLOCK_MONOTONIC) < k->settle_ns)
 		return;
 	while (k->behind.first) {
 		struct record *r = taken_pop(&k->behind);
@@ -246,7 +246,7 @@ static void pump_suspects(struct kafka *k)
 
 static int to_spool(struct kafka *k, struct record **r, const char **exit)
 {
-	behind_to_spool(k, false);
+	behind_to_spool(k);
 	if (k->behind.first || clock_ns(CLOCK_MONOTONIC) < k->settle_ns) {
 		if (k->behind.bytes >= BEHIND_BYTES) {
 			*exit = "spool_behind";
@@ -326,7 +326,7 @@ void kafka_tick(struct kafka *k)
 	}
 	look_at_cluster(k, now);
 	if (k->spool)
-		behind_to_spool(k, false);
+		behind_to_spool(k);
 	pump_suspects(k);
 	/* a refused batch costs its producer seconds: only those that are alone wait for them */
 	uint64_t held = k->held_records - k->solo_held;
