@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -16,7 +17,8 @@ enum {
 	POLL_BATCH_MS = 4, /* of reports in one go: the loop has other things to do */
 	SPOOL_MS = 5000, /* at the end, for the disk */
 	SETTLE_MS = 100, /* after the last record that a purge gave back */
-	BEHIND_BYTES = 8 << 20 /* wait for that at most */
+	BEHIND_BYTES =
+		40 << 20 /* wait for that at most: a whole queue, and as much as comes meanwhile */
 };
 #define SECOND 1000000000ull
 #define MS     1000000ull
@@ -28,20 +30,53 @@ static const char *spool_exit(int e)
 	return e == -ENOSPC ? "spool_no_space" : e == -EAGAIN ? "spool_behind" : "spool_io_error";
 }
 
-/* What librdkafka gave back, and no capture waits with: spooled, or lost by name. */
-static void spool_or_lose(struct kafka *k, struct record *r)
+/* From the spool first: it is older than what the capture gave. */
+static bool is_older(const struct record *a, const struct record *b)
 {
-	int e = spool_put(k->spool, &r);
-	if (e < 0)
-		kafka_report(k, r, spool_exit(e));
+	if (a->token || b->token)
+		return a->token && (!b->token || a->token < b->token);
+	return a->number < b->number;
 }
 
-/* More of them may come: what is newer waits on. */
-static void purged_to_spool(struct kafka *k, struct record *r)
+static struct record *merge(struct record *a, struct record *b)
 {
-	if (k->behind.first)
-		k->settle_ns = clock_ns(CLOCK_MONOTONIC) + SETTLE_MS * MS;
-	spool_or_lose(k, r);
+	struct record *out = NULL, **tail = &out;
+	while (a && b) {
+		struct record **from = is_older(b, a) ? &b : &a;
+		*tail = *from;
+		*from = (*from)->next;
+		tail = &(*tail)->next;
+	}
+	*tail = a ? a : b;
+	return out;
+}
+
+static struct record *sorted(struct record *list, uint64_t n)
+{
+	if (n < 2)
+		return list;
+	struct record *at = list;
+	for (uint64_t i = 1; i < n / 2; i++)
+		at = at->next;
+	struct record *rest = at->next;
+	at->next = NULL;
+	return merge(sorted(list, n / 2), sorted(rest, n - n / 2));
+}
+
+/* A purge gives back what was queued before what was in flight, and of that the newer half first. */
+static void sort_by_age(struct taken *t)
+{
+	t->first = sorted(t->first, t->records);
+	t->tail = &t->first;
+	while (*t->tail)
+		t->tail = &(*t->tail)->next;
+}
+
+/* More of them may come, and in any order: all that is newer waits on. */
+static void wait_behind(struct kafka *k, struct record *r)
+{
+	taken_push(&k->behind, r);
+	k->settle_ns = clock_ns(CLOCK_MONOTONIC) + SETTLE_MS * MS;
 }
 
 /* What waits in librdkafka comes back and goes to the spool before anything newer does; what is in flight stays. */
@@ -64,17 +99,21 @@ static void outage(struct kafka *k, const char *why)
 	k->settle_ns = k->progress_ns + SETTLE_MS * MS;
 }
 
-/* What came during a purge, in its order, once that is over. */
+/* What a purge gave back and what came meanwhile, by age, once that is over. */
 static void behind_to_spool(struct kafka *k)
 {
-	if (k->behind.bytes < BEHIND_BYTES && clock_ns(CLOCK_MONOTONIC) < k->settle_ns)
+	if (!k->behind.first || clock_ns(CLOCK_MONOTONIC) < k->settle_ns)
 		return;
+	sort_by_age(&k->behind);
 	while (k->behind.first) {
 		struct record *r = taken_pop(&k->behind);
-		if (spool_put(k->spool, &r) == 0)
-			continue;
-		taken_unshift(&k->behind, r);
-		return;
+		int e = spool_put(k->spool, &r);
+		if (e == -EAGAIN) {
+			taken_unshift(&k->behind, r);
+			return;
+		}
+		if (e < 0)
+			kafka_report(k, r, spool_exit(e));
 	}
 }
 
@@ -113,55 +152,13 @@ void kafka_returned(struct kafka *k, struct record *r, rd_kafka_resp_err_t err, 
 	else if (r->token || k->renewing)
 		taken_push(&k->retry, r);
 	else if (k->spool)
-		purged_to_spool(k, r);
+		wait_behind(k, r);
 	else
 		kafka_report(k, r, r->maybe_there ? "possibly_persisted" : kafka_exit_name(err));
 	bool purged =
 		err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
 	if (!k->returning && !k->renewing && !purged && err != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
 		k->trouble = err;
-}
-
-/* From the spool first: it is older than what the capture gave. */
-static bool is_older(const struct record *a, const struct record *b)
-{
-	if (a->token || b->token)
-		return a->token && (!b->token || a->token < b->token);
-	return a->number < b->number;
-}
-
-static struct record *merge(struct record *a, struct record *b)
-{
-	struct record *out = NULL, **tail = &out;
-	while (a && b) {
-		struct record **from = is_older(b, a) ? &b : &a;
-		*tail = *from;
-		*from = (*from)->next;
-		tail = &(*tail)->next;
-	}
-	*tail = a ? a : b;
-	return out;
-}
-
-static struct record *sorted(struct record *list, uint64_t n)
-{
-	if (n < 2)
-		return list;
-	struct record *at = list;
-	for (uint64_t i = 1; i < n / 2; i++)
-		at = at->next;
-	struct record *rest = at->next;
-	at->next = NULL;
-	return merge(sorted(list, n / 2), sorted(rest, n - n / 2));
-}
-
-/* A purge gives back what was queued before what was in flight. */
-static void retry_sort(struct taken *t)
-{
-	t->first = sorted(t->first, t->records);
-	t->tail = &t->first;
-	while (*t->tail)
-		t->tail = &(*t->tail)->next;
 }
 
 /* K11: the handle takes nothing any more. What it held goes to a new one, in its order. */
@@ -179,7 +176,7 @@ static void renew(struct kafka *k)
 	if (rd_kafka_outq_len(k->rk) > 0) /* goes on at the next tick */
 		return;
 	kafka_handle_close(k);
-	retry_sort(&k->retry);
+	sort_by_age(&k->retry);
 	k->renewing = kafka_handle_open(k, err, sizeof(err)) < 0;
 	k->window = WINDOW_MAX;
 }
@@ -359,13 +356,27 @@ void kafka_poll(struct kafka *k)
 
 /* ---- the end ---- */
 
-static void rest_to_spool(struct kafka *k, struct taken *t)
+/* At the end the disk is waited for. */
+static void spool_or_lose(struct kafka *k, struct record *r, uint64_t end)
 {
-	for (struct record *r; (r = taken_pop(t));) {
+	int e;
+	while ((e = spool_put(k->spool, &r)) == -EAGAIN && clock_ns(CLOCK_MONOTONIC) < end)
+		poll(NULL, 0, 1);
+	if (e < 0)
+		kafka_report(k, r, spool_exit(e));
+}
+
+static void rest_to_spool(struct kafka *k)
+{
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + SPOOL_MS * MS;
+	taken_move(&k->behind, &k->retry);
+	taken_move(&k->behind, &k->suspects);
+	sort_by_age(&k->behind);
+	for (struct record *r; (r = taken_pop(&k->behind));) {
 		if (r->token) /* still on disk */
 			record_free(r);
 		else if (k->spool)
-			spool_or_lose(k, r);
+			spool_or_lose(k, r, end);
 		else
 			kafka_report(k, r, r->maybe_there ? "possibly_persisted" : "purged");
 	}
@@ -400,9 +411,7 @@ int kafka_finish(struct kafka *k, int timeout_ms)
 		kafka_poll(k);
 	}
 	k->returning = false;
-	rest_to_spool(k, &k->retry);
-	rest_to_spool(k, &k->behind);
-	rest_to_spool(k, &k->suspects);
+	rest_to_spool(k);
 	if (k->spool)
 		spool_tell_kept(k->spool, SPOOL_MS);
 	return late && !k->spool ? -ETIMEDOUT : 0;

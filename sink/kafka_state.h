@@ -37,8 +37,8 @@ struct kafka {
 	rd_kafka_resp_err_t
 		trouble; /* a report that speaks of an outage; looked at after the reports */
 	struct taken retry; /* before anything from the spool */
-	struct taken behind; /* came while a purge was still giving back what is older */
-	uint64_t settle_ns; /* until then they wait */
+	struct taken behind; /* what a purge gave back, in any order, and what came meanwhile */
+	uint64_t settle_ns; /* until then they wait for more */
 	uint64_t window,
 		outstanding; /* bytes from the spool or retry that may be, and are, with librdkafka */
 	uint64_t progress_ns; /* of the last acknowledgement, or since anything is held */
