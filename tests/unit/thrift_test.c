@@ -210,6 +210,29 @@ static void r7_long_name(void **state)
 	}
 }
 
+/* In step up to the frame's end; what lies beyond it no length tells. */
+static void hole_up_to_the_end(void **state)
+{
+	struct buf b = text_message(THRIFT_BINARY, true, THRIFT_CALL, "put", 9, 500);
+
+	(void)state;
+	for (uint64_t beyond = 0; beyond < 2; beyond++) {
+		struct hand h = hand_open(false);
+		assert_int_equal(hand_feed(&h, DIR_REQUEST, bytes_head(buf_bytes(&b), 100)), 100);
+		assert_int_equal(framer_thrift.gap(h.state, DIR_REQUEST, b.n - 100 + beyond),
+				 beyond ? -EPROTO : 0);
+		int64_t n = hand_next(&h, DIR_REQUEST, bytes_of(NULL, 0));
+		assert_int_equal(n, beyond ? -EPROTO : 0);
+		assert_int_equal(h.out.flags, 0);
+		if (!beyond) {
+			assert_int_equal(h.out.what, PIECE_BODY | PIECE_END);
+			assert_int_equal(h.out.missing, b.n - 100);
+		}
+		hand_close(&h);
+	}
+	buf_fini(&b);
+}
+
 /* ---- R6: pairing ---- */
 
 static void ask(int32_t seqid, const char *name)
@@ -576,6 +599,7 @@ int main(void)
 		cmocka_unit_test(weak_is_undone),
 		cmocka_unit_test(long_exception),
 		cmocka_unit_test(exception_cut_by_close),
+		cmocka_unit_test(hole_up_to_the_end),
 		cmocka_unit_test(hole_in_a_frame),
 		cmocka_unit_test(hole_over_frames),
 		cmocka_unit_test(forwarded_messages),
