@@ -115,6 +115,9 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(TEST_HELP:%.c=$(BUILD)/%.o) $(LIB)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(filter %.o,$^) $(LIB) $(LDLIBS) -lcmocka -o $@
 
+# its allocations can be made to fail
+$(BUILD)/fuzz/conn_fuzz: LDLIBS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(TEST_HELP:%.c=$(BUILD)/%.o) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD)

@@ -14,16 +14,6 @@ enum { POOL_MAX = 128, POOL_BODY = 32768, GRAVES_MAX = 65536 };
 enum { OPEN_HEADS_DEFAULT = 32 << 20, PART_MESSAGES_DEFAULT = 1000 };
 #define PART_NS_DEFAULT 10000000000ull
 
-static const char *const cut_names[CUT_N] = {"complete",  "cut_close",   "cut_reset",  "cut_gap",
-					     "cut_error", "cut_evicted", "cut_stopped"};
-static const bool cut_lost[CUT_N] = {[CUT_GAP] = true, [CUT_EVICTED] = true};
-
-static const char *const exit_names[CALL_EXITS] = {
-	"paired", "oneway",      "orphan_response", "tunnel",  "no_response",   "aborted",  "gap",
-	"error",  "misdetected", "timeout",         "evicted", "capture_ended", "no_memory"};
-static const bool exit_lost[CALL_EXITS] = {
-	[CALL_GAP] = true, [CALL_EVICTED] = true, [CALL_NO_MEMORY] = true};
-
 struct calls *calls_new(const struct call_limits *limits, const struct call_sink *sink)
 {
 	struct calls *cs = calloc(1, sizeof(*cs));
@@ -603,32 +593,4 @@ void calls_expire(struct calls *cs, uint64_t now_ns)
 			return;
 		call_leave(cs, c, c->reply_maybe_lost || c->reply_lost ? CALL_GAP : CALL_TIMEOUT);
 	}
-}
-
-/* ---- ledger ---- */
-
-static uint64_t messages_open(const struct list *l)
-{
-	uint64_t n = 0;
-	list_for_each (it, l) {
-		const struct call *c = list_entry(it, struct call, in_open);
-		for (int d = 0; d < 2; d++)
-			n += c->msg[d].started && !c->msg[d].done;
-	}
-	return n;
-}
-
-size_t calls_ledger(const struct calls *cs, struct ledger_stage *out, size_t max)
-{
-	if (max < 2)
-		return 0;
-	out[0] = (struct ledger_stage) {.name = "messages", .unit = "messages", .in = cs->started};
-	for (int i = 0; i < CUT_N; i++)
-		ledger_exit_add(&out[0], cut_names[i], cs->ended[i], cut_lost[i]);
-	out[0].held = messages_open(&cs->open) + messages_open(&cs->tunnels);
-	out[1] = (struct ledger_stage) {
-		.name = "pairing", .unit = "calls", .in = cs->opened, .held = cs->n_open};
-	for (int i = 0; i < CALL_EXITS; i++)
-		ledger_exit_add(&out[1], exit_names[i], cs->exits[i], exit_lost[i]);
-	return 2;
 }

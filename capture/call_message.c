@@ -210,7 +210,7 @@ static void attributes_add(struct call *c, const struct head *h)
 /* What is needed of a call that nobody wants a record of */
 static void head_brief(struct call *c, enum dir dir, const struct head *h)
 {
-	if (dir == DIR_REQUEST)
+	if (dir == DIR_REQUEST || h->type == CALL_STREAM) /* a tunnel's server may speak alone */
 		c->type = h->type;
 }
 

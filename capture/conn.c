@@ -12,15 +12,7 @@
 enum { LATE_BYTES = 256 * 1024, LATE_CANDIDATES = 64 };
 /* Out of step so often without a loss or a complete message in between: it speaks something else. */
 enum { CONTRADICTIONS_MAX = 8 };
-enum { GATHER_ALL_DEFAULT = 16 << 20 };
 enum { CANDIDATE = RESYNC_SEGMENT_START | RESYNC_TURN };
-
-static const char *const exit_names[CONN_EXIT_N] = {
-	"in_messages", "control",          "opaque",    "skipped_attach",
-	"skipped_gap", "partial_at_close", "no_memory",
-};
-static const bool exit_lost[CONN_EXIT_N] = {
-	[CONN_EXIT_SKIPPED_GAP] = true, [CONN_EXIT_NO_MEMORY] = true};
 
 static enum dir other(enum dir dir)
 {
@@ -504,7 +496,7 @@ static void conn_gap(struct conns *cs, struct conn *c, enum dir dir, const struc
 		return;
 	}
 	int r = c->ops->gap(c->state, dir, n);
-	if (d->mode == CONN_RUN && r < 0) {
+	if ((d->mode == CONN_RUN || d->mode == CONN_RESYNC) && r < 0) {
 		call_gap(cs->cfg.calls, &c->queue, dir, run->off + run->missing);
 		d->mode = CONN_RESYNC;
 	} else if (r == 0) {
@@ -604,50 +596,4 @@ static void on_close(void *ctx, struct flow *f, enum flow_end end)
 struct flow_callbacks conns_callbacks(void)
 {
 	return (struct flow_callbacks) {on_open, on_data, on_half_close, on_close};
-}
-
-struct conns *conns_new(const struct conns_cfg *cfg)
-{
-	struct conns *cs = calloc(1, sizeof(*cs));
-	if (!cs)
-		return NULL;
-	cs->cfg = *cfg;
-	if (!cs->cfg.gather_all)
-		cs->cfg.gather_all = GATHER_ALL_DEFAULT;
-	return cs;
-}
-
-void conns_set_flows(struct conns *cs, struct flow_table *flows)
-{
-	cs->flows = flows;
-}
-
-size_t conns_ledger(const struct conns *cs, struct ledger_stage *out, size_t max)
-{
-	if (!max)
-		return 0;
-	out[0] = (struct ledger_stage) {
-		.name = "framing", .unit = "bytes", .in = cs->in, .held = cs->gathered};
-	for (int i = 0; i < CONN_EXIT_N; i++)
-		ledger_exit_add(out, exit_names[i], cs->exits[i], exit_lost[i]);
-	if (max < 2)
-		return 1;
-	out[1] = (struct ledger_stage) {.name = "limits", .unit = "hits"};
-	for (int i = 0; i < CAPS_MAX && cs->caps[i].name; i++) {
-		out[1].in += cs->caps[i].n;
-		ledger_exit_add(&out[1], cs->caps[i].name, cs->caps[i].n, false);
-	}
-	return 2;
-}
-
-uint64_t conns_gaps(const struct conns *cs, const uint64_t **numbers, size_t *n)
-{
-	*numbers = cs->gap_numbers;
-	*n = cs->gap_conns < GAP_NAMES_MAX ? cs->gap_conns : GAP_NAMES_MAX;
-	return cs->gap_conns;
-}
-
-void conns_free(struct conns *cs)
-{
-	free(cs);
 }

@@ -281,7 +281,7 @@ static bool stream_rest(const struct recorder *r, const struct call *c, enum dir
 	if (m->body.n == off && !(last && m->body_bytes > c->message_start[dir]))
 		return false;
 	*out = (struct record_stream_message) {
-		dir, unix_ns(r, m->end_ns), bytes_of(m->body.p + off, m->body.n - off),
+		dir, unix_ns(r, m->end_ns), bytes_from(buf_bytes(&m->body), off),
 		last ? m->body_bytes - c->message_start[dir] : 0, false};
 	return true;
 }

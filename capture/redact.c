@@ -92,18 +92,36 @@ static bool may_be_listed(struct bytes name)
 	return name.n < LISTED_MAX && name.n && listed_starts[name.n] >> (name.p[0] & 31) & 1;
 }
 
+/*
+ * ByteDance's frameworks carry a caller's values under a prefix, in HTTP with '-' (bytedance/gopkg cloud/metainfo): the
+ * name behind it is what tells.
+ */
+static struct bytes plain_name(struct bytes name)
+{
+	enum { PREFIX = 12 };
+	static const char *const prefixes[] = {"rpc_transit_", "rpc_persist_", "rpc-transit-",
+					       "rpc-persist-"};
+	if (name.n <= PREFIX || (name.p[PREFIX - 1] != '_' && name.p[PREFIX - 1] != '-'))
+		return name;
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (bytes_caseeq(bytes_head(name, PREFIX), bytes_str(prefixes[i])))
+			return bytes_from(name, PREFIX);
+	return name;
+}
+
 bool redact_headers(struct header *headers, size_t n, struct arena *arena)
 {
 	bool any = false;
 	for (size_t i = 0; i < n; i++) {
 		struct header *h = &headers[i];
+		struct bytes name = plain_name(h->name);
 		bool unknown = h->provenance == PROVENANCE_UNKNOWN && h->name.n == 0;
-		if (!unknown && !may_be_listed(h->name))
+		if (!unknown && !may_be_listed(name))
 			continue;
-		if (unknown || IN_LIST(h->name, secret_names)) {
+		if (unknown || IN_LIST(name, secret_names)) {
 			h->value = BYTES(MASK);
 			any = true;
-		} else if (IN_LIST(h->name, url_names)) {
+		} else if (IN_LIST(name, url_names)) {
 			any |= redact_path(&h->value, arena);
 		}
 	}

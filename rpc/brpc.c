@@ -20,6 +20,7 @@ enum { HEAD_BYTES = 12, ATTRIBUTES_MAX = 8 };
 struct brpc {
 	struct sized sized;
 	uint32_t waiting; /* requests without a reply, at most */
+	uint16_t attached; /* bit i: the request sized.asked[i] had an attachment */
 	bool zero_open; /* the request with id 0 is one of them */
 };
 
@@ -81,7 +82,18 @@ static struct bytes compress_name(int32_t type, char **text)
 	return sized_decimal(text, (uint32_t)type);
 }
 
-static void head_common(struct piece *out, const struct brpc_meta *m, uint64_t payload, char **text)
+/* Where the request had an attachment too, or may have had, the reply's has its own name. */
+static const char *attachment_name(const struct brpc *b, enum dir dir, uint64_t corr)
+{
+	int at = dir == DIR_RESPONSE ? sized_asked(&b->sized, corr) : -1;
+
+	if (dir == DIR_REQUEST || (at >= 0 && !(b->attached >> at & 1)))
+		return "attachment_bytes";
+	return "response_attachment_bytes";
+}
+
+static void head_common(const struct brpc *b, struct piece *out, const struct brpc_meta *m,
+			uint64_t payload, char **text)
 {
 	if (m->compress) {
 		attribute_add(&out->head, "compress_type", compress_name(m->compress, text));
@@ -91,7 +103,8 @@ static void head_common(struct piece *out, const struct brpc_meta *m, uint64_t p
 		out->flags |= FLAG_PROTOCOL_ERROR;
 		out->cap = "brpc_attachment";
 	} else if (m->attachment) {
-		attribute_add(&out->head, "attachment_bytes", sized_decimal(text, m->attachment));
+		attribute_add(&out->head, attachment_name(b, out->dir, m->corr),
+			      sized_decimal(text, m->attachment));
 	}
 }
 
@@ -126,7 +139,8 @@ static void head_request(struct brpc *b, struct piece *out, const struct brpc_me
 		attribute_add(&out->head, "request_id", m->request_id);
 	if (m->auth)
 		attribute_add(&out->head, "auth", BYTES("redacted"));
-	sized_ask(&b->sized, m->corr);
+	uint16_t bit = (uint16_t)(1u << sized_ask(&b->sized, m->corr));
+	b->attached = (uint16_t)(m->attachment ? b->attached | bit : b->attached & ~bit);
 	b->waiting++;
 	b->zero_open |= m->corr == 0;
 }
@@ -183,7 +197,7 @@ static int64_t call_head(struct brpc *b, enum dir dir, struct bytes in, const st
 		return 0;
 	scratch.n = 0;
 	out->corr = m.corr;
-	head_common(out, &m, payload, &text);
+	head_common(b, out, &m, payload, &text);
 	if (dir == DIR_REQUEST)
 		head_request(b, out, &m, &text);
 	else

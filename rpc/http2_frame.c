@@ -194,7 +194,8 @@ struct http2_chain http2_frame_chain(struct bytes in, enum dir dir, uint32_t fra
 			if (ends && c.block == SIZE_MAX)
 				c.block = block_at;
 		}
-		c.whole++;
+		/* an empty DATA frame is little but zeroes, a block that goes on is not whole */
+		c.whole += f.type == HTTP2_DATA ? f.len || (f.flags & HTTP2_END_STREAM) : !block_id;
 		c.n += HTTP2_HEADER + (size_t)f.len;
 	}
 	return c;

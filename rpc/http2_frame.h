@@ -71,7 +71,7 @@ int http2_frame_block(struct http2_block *b, struct bytes in, uint32_t frame_max
 /* Does `in` begin like frames of this direction, as far as it goes? */
 struct http2_chain {
 	bool refuted;
-	unsigned whole; /* frames that are all here */
+	unsigned whole; /* frames that are all here, and say something */
 	unsigned headers; /* frame headers that are all here */
 	size_t n; /* bytes of the whole ones */
 	size_t block; /* offset of the first whole header block; SIZE_MAX: none */

@@ -155,7 +155,8 @@ static void unknown_name(struct head *h, const char *field)
 		return;
 	if (n)
 		unknown_text[n++] = ',';
-	memcpy(unknown_text + n, field, add);
+	for (size_t i = 0; i < add; i++)
+		unknown_text[n + i] = field[i];
 	unknown_attribute = (struct attribute) {"unknown", bytes_of(unknown_text, n + add)};
 	h->attributes = &unknown_attribute;
 	h->n_attributes = 1;
@@ -217,6 +218,7 @@ void http2_head_request(const struct http2_fields *f, struct http2_stream *s, bo
 		   (proven && !f->has_content_type));
 	s->maybe_grpc = !s->grpc && post && !f->has_content_type && f->unknown;
 	s->head_method = bytes_eq(f->method, BYTES("HEAD"));
+	s->method_hidden = !f->method.n && f->pseudo_unknown;
 	if (s->grpc)
 		route_grpc(f, h);
 	else
@@ -272,7 +274,9 @@ static bool proxy_answer(const struct http2_fields *f)
 static void expect_body(const struct http2_fields *f, struct http2_stream *s)
 {
 	s->sized = s->head_method || f->status == 204 || f->status == 304;
-	s->hidden = !s->sized && f->unknown && !f->content_length.n;
+	bool maybe_head = s->half[DIR_REQUEST].state == HTTP2_GIVEN_UP || s->method_hidden;
+	s->hidden = s->maybe_grpc ||
+		    (!s->sized && (maybe_head || (f->unknown && !f->content_length.n)));
 	if (s->sized || !f->content_length.n || f->content_length.n > 18)
 		return;
 	for (size_t i = 0; i < f->content_length.n; i++) {
@@ -290,8 +294,8 @@ void http2_head_response(const struct http2_fields *f, struct http2_stream *s, b
 	struct head *h = &out->head;
 
 	s->http_status = f->status;
-	expect_body(f, s);
 	grpc_by_reply(f, s);
+	expect_body(f, s);
 	if (f->malformed || f->request || (!f->status && !f->pseudo_unknown))
 		out->flags |= FLAG_PROTOCOL_ERROR;
 	if (s->grpc) {

@@ -105,8 +105,8 @@ enum probe_answer http2_late_preface(struct bytes request, struct bytes response
 /* Both heads, as those of `dir` and of the other direction; an empty one says nothing. */
 static enum sight sight_of_both(struct bytes a, struct bytes b, enum dir dir)
 {
-	enum sight x = a.n ? sight_of(a, dir, true, HTTP2_FRAME_DEFAULT) : SIGHT_MORE;
-	enum sight y = b.n ? sight_of(b, other(dir), true, HTTP2_FRAME_DEFAULT) : SIGHT_MORE;
+	enum sight x = a.n ? sight_of(a, dir, true, FRAME_AT_START_MAX) : SIGHT_MORE;
+	enum sight y = b.n ? sight_of(b, other(dir), true, FRAME_AT_START_MAX) : SIGHT_MORE;
 
 	if (x == SIGHT_NO || y == SIGHT_NO)
 		return SIGHT_NO;

@@ -33,6 +33,7 @@ struct http2_stream {
 	uint64_t expected, got; /* body bytes of the response: by its Content-Length, and seen */
 	struct http2_half half[2]; /* by enum dir */
 	bool head_method; /* HEAD: its response has no body */
+	bool method_hidden; /* it may be HEAD */
 	bool sized; /* expected holds */
 	bool hidden; /* a late join hides what would tell whether the response is whole: no outcome before its end */
 	bool grpc;

@@ -17,7 +17,7 @@ enum {
 static bool int32_take(struct cursor *c, int tag, int64_t *v)
 {
 	if (tag <= 0x2f || tag >= 0xf0)
-		*v = (int8_t)tag;
+		*v = (tag ^ 0x80) - 0x80; /* the tag is the value, signed */
 	else if (tag <= 0x3f)
 		*v = (tag - 0x38) * 256 + cursor_u8(c);
 	else if (tag <= 0x47)
@@ -45,7 +45,7 @@ bool jsonb_int(struct cursor *c, int64_t *v)
 	else if (tag >= 0xc0 && tag <= 0xc7)
 		*v = (tag - 0xc4) * 65536 + cursor_be16(c);
 	else if (tag == INT8)
-		*v = (int8_t)cursor_u8(c);
+		*v = (cursor_u8(c) ^ 0x80) - 0x80;
 	else if (tag == INT16)
 		*v = (int16_t)cursor_be16(c);
 	else if (tag == INT64_INT)

@@ -136,8 +136,8 @@ static bool both_name(struct opaque *o, enum dir dir, struct bytes in)
 {
 	struct bytes first = bytes_of(o->head, o->head_n);
 	bool more, final = o->side[dir].last || in.n >= PROBER_HEAD_MAX;
-	const char *name = dir == DIR_REQUEST ? opaque_name(in, first, final, &more)
-					      : opaque_name(first, in, final, &more);
+	const char *name = dir == DIR_REQUEST ? opaque_name(in, first, DIR_RESPONSE, final, &more)
+					      : opaque_name(first, in, DIR_REQUEST, final, &more);
 	if (more && first.n)
 		return false;
 	if (name)

@@ -71,7 +71,7 @@ static enum answer resp_number(struct cursor *c, char mark, uint32_t max, uint32
 	*n = 0;
 	if (!cursor_left(c))
 		return MORE;
-	if (cursor_u8(c) != mark)
+	if (cursor_u8(c) != (uint8_t)mark)
 		return NO;
 	while (cursor_left(c) && is_digit(*c->p) && ++digits < 9)
 		*n = *n * 10 + (cursor_u8(c) - (uint32_t)'0');
@@ -387,12 +387,17 @@ static enum answer postgres_request(struct bytes b)
 	return nul ? YES : MORE;
 }
 
+static bool is_one_of(uint8_t c, const char *list)
+{
+	return c && strchr(list, c);
+}
+
 /* R (how to log in), v (another version), E (error, its severity first); S, N, G to encryption */
 static enum answer postgres_reply(struct bytes b)
 {
 	if (b.n == 1)
-		return memchr("SNG", b.p[0], 3) ? YES : memchr("RvE", b.p[0], 3) ? MORE : NO;
-	if (b.n && (!memchr("RvE", b.p[0], 3) || b.p[1]))
+		return is_one_of(b.p[0], "SNG") ? YES : is_one_of(b.p[0], "RvE") ? MORE : NO;
+	if (b.n && (!is_one_of(b.p[0], "RvE") || b.p[1]))
 		return NO;
 	if (b.n < 9)
 		return MORE;
@@ -433,25 +438,30 @@ static enum answer side_is(enum answer (*is)(struct bytes b), struct bytes b)
 	return a == MORE && b.n == OPAQUE_NAME_HEAD ? NO : a;
 }
 
-/* A request answered before it was whole is another protocol's. */
-static enum answer name_is(size_t i, struct bytes request, struct bytes response, bool final)
+/* What was answered before it was whole is another protocol's. */
+static enum answer name_is(size_t i, struct bytes request, struct bytes response, enum dir first,
+			   bool final)
 {
 	enum answer q = side_is(names[i].request, request);
 	enum answer r = q == NO ? NO : side_is(names[i].reply, response);
-	if (q == NO || r == NO || (q == MORE && !names[i].greeting))
+	enum answer began = first == DIR_REQUEST && !names[i].greeting ? q
+			    : first == DIR_RESPONSE                    ? r
+								       : YES;
+	if (q == NO || r == NO || began == MORE)
 		return NO;
 	if (q == MORE || r == MORE)
 		return final ? NO : MORE;
 	return !names[i].agree || names[i].agree(request, response) ? YES : NO;
 }
 
-const char *opaque_name(struct bytes request, struct bytes response, bool final, bool *more)
+const char *opaque_name(struct bytes request, struct bytes response, enum dir first, bool final,
+			bool *more)
 {
 	request = bytes_head(request, OPAQUE_NAME_HEAD);
 	response = bytes_head(response, OPAQUE_NAME_HEAD);
 	*more = false;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		enum answer a = name_is(i, request, response, final);
+		enum answer a = name_is(i, request, response, first, final);
 		if (a == YES)
 			return names[i].name;
 		*more |= a == MORE;

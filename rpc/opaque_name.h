@@ -7,14 +7,15 @@
 #pragma once
 #include <stdbool.h>
 
-#include "base/bytes.h"
+#include "rpc/framer.h"
 
 /* First bytes of a direction that are looked at; nothing waits for more. */
 enum { OPAQUE_NAME_HEAD = 96 };
 
 /*
- * What the first bytes of the two directions are, for sure: a static name, or NULL. The request is all that the client
- * sent before the response (but where servers greet: that was read first all the same). *more: NULL may become a name
- * when more is there; never when `final`.
+ * What the first bytes of the two directions are, for sure: a static name, or NULL. `first` is the direction that was
+ * read first, with all that it had when the other one began (where a server greets, the client's may be read first
+ * all the same). *more: NULL may become a name when more is there; never when `final`.
  */
-const char *opaque_name(struct bytes request, struct bytes response, bool final, bool *more);
+const char *opaque_name(struct bytes request, struct bytes response, enum dir first, bool final,
+			bool *more);

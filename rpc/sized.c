@@ -13,19 +13,24 @@ void sized_init(struct sized *s, const struct framer_limits *limits, bool late)
 		s->side[0].phase = s->side[1].phase = SIZED_LOST;
 }
 
-void sized_ask(struct sized *s, uint64_t id)
+unsigned sized_ask(struct sized *s, uint64_t id)
 {
-	s->asked[s->asked_at] = id;
-	s->asked_at = (uint8_t)((s->asked_at + 1) % SIZED_ASKED_MAX);
+	unsigned at = s->asked_at;
+
+	s->asked[at] = id;
+	s->asked_at = (uint8_t)((at + 1) % SIZED_ASKED_MAX);
 	s->n_asked += s->n_asked < SIZED_ASKED_MAX;
+	return at;
 }
 
-static bool asked(const struct sized *s, uint64_t id)
+int sized_asked(const struct sized *s, uint64_t id)
 {
-	for (unsigned i = 0; i < s->n_asked; i++)
-		if (s->asked[i] == id)
-			return true;
-	return false;
+	for (unsigned i = 1; i <= s->n_asked; i++) {
+		unsigned at = (s->asked_at + SIZED_ASKED_MAX - i) % SIZED_ASKED_MAX;
+		if (s->asked[at] == id)
+			return (int)at;
+	}
+	return -1;
 }
 
 /* The piece that consumes nothing makes the caller look at the other direction again. */
@@ -191,7 +196,7 @@ static int verify(struct sized *s, const struct sized_format *f, enum dir dir, s
 
 	if (off == 0 && (hints & RESYNC_SEGMENT_START) && (hints & RESYNC_TURN))
 		return 1;
-	if (frame->reply && asked(s, frame->id))
+	if (frame->reply && sized_asked(s, frame->id) >= 0)
 		return 1;
 	if (frame->request && s->candidate_answered && s->candidate == frame->id)
 		return 1;

@@ -43,8 +43,10 @@ struct sized {
 
 void sized_init(struct sized *s, const struct framer_limits *limits, bool late);
 
-/* Notes the id of a request. */
-void sized_ask(struct sized *s, uint64_t id);
+/* Notes the id of a request; its place among the SIZED_ASKED_MAX. */
+unsigned sized_ask(struct sized *s, uint64_t id);
+/* The place of the newest request with this id; -1: none of the last ones. */
+int sized_asked(const struct sized *s, uint64_t id);
 
 /*
  * Before the head of a reply to `id` is given out. True: a request with this id waits in resync(); the reply proves it,

@@ -80,14 +80,6 @@ static int64_t rest_is_control(struct ttheader *c, enum dir dir, const struct tt
 	return (int64_t)head;
 }
 
-static void cap_note(struct piece *out, const char *cap)
-{
-	if (!cap)
-		return;
-	out->cap = cap;
-	out->flags |= FLAG_TRUNCATED;
-}
-
 /* ---- unary ---- */
 
 static unsigned type_of(const struct ttheader_head *h, const struct ttheader_payload *p)
@@ -142,18 +134,6 @@ static void request_fill(struct ttheader *c, const struct ttheader_head *h,
 	ttheader_head_fill(h, DIR_REQUEST, (struct attribute) {0}, &out->head);
 }
 
-static void biz_fill(const struct ttheader_head *h, struct head *out)
-{
-	int32_t status;
-
-	if (out->outcome == OUTCOME_SERVER_ERROR || !ttheader_head_biz(h, &status))
-		return;
-	out->outcome = OUTCOME_DECLARED_EXCEPTION;
-	out->status = status;
-	out->has_status = true;
-	out->status_text = h->biz_message;
-}
-
 static struct attribute reset_attribute(const struct ttheader *c)
 {
 	return (struct attribute) {c->ready_to_reset ? "crrst" : NULL, BYTES("1")};
@@ -165,7 +145,7 @@ static void reply_fill(struct ttheader *c, const struct ttheader_head *h,
 	c->zero_open -= h->seq == 0 && c->zero_open;
 	if (!p->type && ttheader_head_type(h) == THRIFT_EXCEPTION)
 		out->head.outcome = OUTCOME_SERVER_ERROR;
-	biz_fill(h, &out->head);
+	ttheader_head_biz_fill(h, &out->head);
 	if (p->form == TTHEADER_THRIFT || p->form == TTHEADER_PROTOBUF)
 		out->head.transport = ttheader_payload_transport(p, c->mux);
 	ttheader_head_fill(h, DIR_RESPONSE, reset_attribute(c), &out->head);
@@ -220,8 +200,8 @@ static int64_t message(struct ttheader *c, enum dir dir, const struct ttheader_h
 	}
 	out->what = PIECE_HEAD;
 	out->corr = h->seq;
-	cap_note(out, p.cap);
-	cap_note(out, h->cap);
+	ttheader_cap_note(out, p.cap);
+	ttheader_cap_note(out, h->cap);
 	if (h->transforms)
 		out->flags |= FLAG_COMPRESSED;
 	name_fill(h, &p, &out->head);
@@ -299,7 +279,7 @@ static void stream_head_fill(enum dir dir, const struct ttheader_head *h, struct
 
 	out->what = PIECE_HEAD;
 	out->corr = stream_corr(h->seq);
-	cap_note(out, h->cap);
+	ttheader_cap_note(out, h->cap);
 	name_fill(h, &none, &out->head);
 	out->head.transport = h->protocol == 0x11 ? transport_stream_protobuf : transport_stream;
 	ttheader_head_fill(h, dir, extra, &out->head);
@@ -413,12 +393,12 @@ static int64_t stream_trailer(struct ttheader *c, enum dir dir, struct ttheader_
 		return 0;
 	if (dir == DIR_RESPONSE && h->total == h->size)
 		result.outcome = OUTCOME_OK;
-	biz_fill(h, &result);
+	ttheader_head_biz_fill(h, &result);
 	if (st->state[dir] == TTHEADER_STREAM_IDLE) {
 		stream_head_fill(dir, h, is_unsure(st, dir) ? unsure : reset_attribute(c), out);
 	} else {
 		out->corr = stream_corr(h->seq);
-		cap_note(out, h->cap);
+		ttheader_cap_note(out, h->cap);
 		out->head.headers = h->headers;
 		out->head.n_headers = h->n_headers;
 	}
@@ -428,25 +408,6 @@ static int64_t stream_trailer(struct ttheader *c, enum dir dir, struct ttheader_
 	st->state[dir] = TTHEADER_STREAM_DONE;
 	stream_settle(c, st);
 	return rest_is_control(c, dir, h, used);
-}
-
-static void rst_fill(const struct ttheader_head *h, enum dir dir, struct head *out)
-{
-	static _Thread_local struct attribute list[3];
-	static _Thread_local char code[16];
-	size_t n = 0;
-
-	list[n++] = (struct attribute) {"rst_by",
-					dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
-	if (out->has_status) {
-		int len = snprintf(code, sizeof(code), "%d", out->status);
-		list[n++] = (struct attribute) {"rst_code", bytes_of(code, (size_t)len)};
-	}
-	if (h->cancel_path.n)
-		list[n++] = (struct attribute) {"ttscp", h->cancel_path};
-	out->attributes = list;
-	out->n_attributes = n;
-	out->outcome = OUTCOME_UNKNOWN;
 }
 
 static int64_t stream_rst(struct ttheader *c, enum dir dir, struct ttheader_stream *st,
@@ -461,7 +422,7 @@ static int64_t stream_rst(struct ttheader *c, enum dir dir, struct ttheader_stre
 	if (is_unsure(st, dir))
 		out->head = (struct head) {.attributes = &unsure_code, .n_attributes = 1};
 	else
-		rst_fill(h, dir, &out->head);
+		ttheader_head_rst_fill(h, dir, &out->head);
 	if (st->state[DIR_RESPONSE] == TTHEADER_STREAM_DONE) { /* its status stands */
 		out->head.has_status = false;
 		out->head.status_text = (struct bytes) {NULL, 0};

@@ -383,3 +383,34 @@ void ttheader_head_fill(const struct ttheader_head *h, enum dir dir, struct attr
 	if (dir == DIR_REQUEST)
 		traceparent_read(h->traceparent, out);
 }
+
+void ttheader_head_biz_fill(const struct ttheader_head *h, struct head *out)
+{
+	int32_t status;
+
+	if (out->outcome == OUTCOME_SERVER_ERROR || !ttheader_head_biz(h, &status))
+		return;
+	out->outcome = OUTCOME_DECLARED_EXCEPTION;
+	out->status = status;
+	out->has_status = true;
+	out->status_text = h->biz_message;
+}
+
+void ttheader_head_rst_fill(const struct ttheader_head *h, enum dir dir, struct head *out)
+{
+	static _Thread_local struct attribute list[3];
+	static _Thread_local char code[16];
+	size_t n = 0;
+
+	list[n++] = (struct attribute) {"rst_by",
+					dir == DIR_REQUEST ? BYTES("client") : BYTES("server")};
+	if (out->has_status) {
+		int len = snprintf(code, sizeof(code), "%d", out->status);
+		list[n++] = (struct attribute) {"rst_code", bytes_of(code, (size_t)len)};
+	}
+	if (h->cancel_path.n)
+		list[n++] = (struct attribute) {"ttscp", h->cancel_path};
+	out->attributes = list;
+	out->n_attributes = n;
+	out->outcome = OUTCOME_UNKNOWN;
+}

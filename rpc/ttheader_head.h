@@ -91,3 +91,9 @@ void ttheader_head_fill(const struct ttheader_head *h, enum dir dir, struct attr
 
 /* A name that may be shown as method or service */
 bool ttheader_head_is_name(struct bytes b);
+
+/* A business error of a reply, over what its payload says. */
+void ttheader_head_biz_fill(const struct ttheader_head *h, struct head *out);
+
+/* A Rst frame sent in `dir`, with the code of its payload in *out: attributes rst_by, rst_code, ttscp. */
+void ttheader_head_rst_fill(const struct ttheader_head *h, enum dir dir, struct head *out);

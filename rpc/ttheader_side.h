@@ -63,3 +63,11 @@ int ttheader_side_gap(struct ttheader_side *s, uint64_t n);
 
 /* framer_ops.end, for the message in its middle */
 void ttheader_side_end(struct ttheader_side *s, struct piece *out);
+
+static inline void ttheader_cap_note(struct piece *out, const char *cap)
+{
+	if (!cap)
+		return;
+	out->cap = cap;
+	out->flags |= FLAG_TRUNCATED;
+}

@@ -157,6 +157,7 @@ bool spool_count_some(struct spool *s)
 	if (e == 0)
 		e = spool_segment_check(buf_bytes(&file));
 	if (e < 0) {
+		buf_fini(&file);
 		keep_away(s, g, e);
 		return true;
 	}

@@ -33,7 +33,8 @@ done | { ! grep .; } || say "include order is broken"
 
 for f in "${c[@]}"; do
 	head -1 "$f" | grep -q 'SPDX-License-Identifier' || say "$f: no SPDX line"
-	[ "$(wc -l <"$f")" -le 600 ] || say "$f: over 600 lines"
+	case $f in tests/unit/*_test.c) most=800 ;; *) most=600 ;; esac # a test is a list of cases
+	[ "$(wc -l <"$f")" -le $most ] || say "$f: over $most lines"
 done
 
 tidy=$(command -v clang-tidy || command -v clang-tidy-14)

@@ -53,7 +53,7 @@ suite demo 120 tests/demo_test.sh "$build/sidetap"
 suite install 60 tests/install_test.sh
 suite e2e 600 python3 tests/e2e/run.py --program "$build/sidetap"
 suite peers-kit 60 python3 tests/peers/kit_test.py
-suite golden-cuts 300 tests/golden/cuts.py "$build/sidetap"
+suite golden-cuts 600 tests/golden/cuts.py "$build/sidetap"
 suite peers 900 python3 tests/peers/run.py --program "$build/sidetap"
 if [ -n "$slow" ]; then
 	suite kernels 3600 tests/kernels/run.sh "$build"

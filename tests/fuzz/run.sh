@@ -10,6 +10,7 @@ for f in "$bin"/*_fuzz; do
 	mkdir -p "$work"
 	args=(-max_len=65536 -rss_limit_mb=2048 -timeout=20 -artifact_prefix="$bin/finding-$name-" "$work")
 	[ -d "$seeds" ] && args+=("$seeds")
+	[ "$name" = conn ] && args+=(tests/corpus/*/)
 	if [ "$seconds" = 0 ]; then args=(-runs=2000 -seed=1 "${args[@]}"); else args=(-max_total_time="$seconds" "${args[@]}"); fi
 	if "$f" "${args[@]}" >"$bin/$name.log" 2>&1; then
 		echo "ok fuzz-$name"

@@ -25,7 +25,7 @@ sys.dont_write_bytecode = True
 from kit import match, pcap, peer, service  # noqa: E402
 from kit.capture import Failure  # noqa: E402
 
-OFFSETS, LOSSES = 30, 12  # of each capture, without --all
+OFFSETS, LOSSES = 20, 8  # of each capture, without --all
 RATES = (0.001, 0.01, 0.05)
 
 
@@ -130,7 +130,7 @@ def main():
     p.add_argument("program")
     p.add_argument("names", nargs="*")
     p.add_argument("--all", action="store_true", help="each packet, and many more losses")
-    args = p.parse_args()
+    args = p.parse_intermixed_args()
     names = args.names or names_of_peers()
     failed = 0
     with tempfile.TemporaryDirectory() as directory, \

@@ -97,7 +97,12 @@ CASES = {
     "wrong_status": (change(status_code=0), True, True),
     "outcome_unknown_unmarked": (change(outcome="UNKNOWN"), True, True),
     "outcome_unknown_marked": (change(outcome="UNKNOWN", flags=["gap"]), True, False),
+    "status_with_unknown_outcome": (change(status_code=0, outcome="UNKNOWN", attributes={
+        "kind": "a", "unknown": "outcome"}), True, False),
+    "status_with_an_outcome": (change(status_code=0, attributes={
+        "kind": "a", "unknown": "outcome"}), True, True),
     "wrong_attribute": (change(attributes={"kind": "b"}), True, True),
+    "attribute_not_seen": (change(attributes={}), True, False),
     "flag": (change(flags=["protocol_error"]), True, False),
     "flag_of_no_late_join": (change(flags=["compressed"]), True, True),
     "wrong_request_body": (change(request=dict(record(1)["request"], body_base64=b64(

@@ -117,6 +117,36 @@ static void one_call(void **state)
 	buf_fini(&b);
 }
 
+/* Attachments of both sides, of the reply's alone, of a reply whose request nobody saw */
+static void attachments(void **state)
+{
+	static const struct {
+		unsigned sizes[2];
+		const char *want[2];
+	} cases[] = {{{4, 0}, {"4", NULL}}, {{0, 3}, {"3", NULL}}, {{4, 3}, {"4", "3"}}};
+
+	(void)state;
+	wire_open(true);
+	for (size_t i = 0; i < N(cases); i++) {
+		for (int d = 0; d < 2; d++) {
+			struct buf meta = d ? reply_meta(0, NULL, i) : request_meta("s", "m", i),
+				   b = {0};
+			if (cases[i].sizes[d])
+				put_number(&meta, 5, cases[i].sizes[d]);
+			put_frame(&b, &meta, BYTES("datatail"));
+			wire_send_raw(d, buf_bytes(&b));
+			buf_fini(&b);
+		}
+		const Sidetap__V1__Call *c = wire_next();
+		assert_string_equal(records_attribute(c, "attachment_bytes"), cases[i].want[0]);
+		const char *reply = records_attribute(c, "response_attachment_bytes");
+		assert_int_equal(reply != NULL, cases[i].want[1] != NULL);
+		if (reply)
+			assert_string_equal(reply, cases[i].want[1]);
+	}
+	wire_close(FLOW_FIN);
+}
+
 static void errors(void **state)
 {
 	(void)state;
@@ -197,9 +227,9 @@ static void late_on_a_quiet_connection(void **state)
 	assert_string_equal(c->method, "First");
 	assert_int_equal(c->outcome, OUTCOME_OK);
 	assert_int_equal(c->n_flags, 0);
+	assert_int_equal(wire_exit("skipped_attach"), 0);
 	wire_close(FLOW_FIN);
 	wire_expect_none();
-	assert_int_equal(wire_exit("skipped_attach"), 0);
 	/* what is no bRPC is not looked at before a turn */
 	wire_open(false);
 	wire_send(DIR_REQUEST, "GET /in-a-body HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -393,6 +423,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_call),
+		cmocka_unit_test(attachments),
 		cmocka_unit_test(errors),
 		cmocka_unit_test(r6_ids),
 		cmocka_unit_test(id_zero_is_doubted),

@@ -231,11 +231,33 @@ static void t8_no_reply_comes_into_step(void **state)
 	assert_true(n > 0);
 }
 
+#define WIRE(dir, literal) wire_send_raw(dir, bytes_of(literal, sizeof(literal) - 1))
+
+/* A second loss before the replies are in step again: the reset of a call whose reply it may have held aborts nothing. */
+static void t8_reset_behind_a_second_gap(void **state)
+{
+	(void)state;
+	wire_open(true);
+	WIRE(DIR_REQUEST, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0");
+	WIRE(DIR_RESPONSE, "\0\0\0\4\0\0\0\0\0\0\0\0\4\1\0\0\0\0");
+	WIRE(DIR_REQUEST, "\0\0\11\1\5\0\0\0\1\x82\x86\4\2/a\1\1h");
+	wire_lose(DIR_RESPONSE, 30);
+	WIRE(DIR_REQUEST, "\0\0\11\1\5\0\0\0\3\x82\x86\4\2/b\1\1h");
+	wire_lose(DIR_RESPONSE, 30);
+	WIRE(DIR_REQUEST, "\0\0\4\3\0\0\0\0\3\0\0\0\0");
+	const Sidetap__V1__Call *c = wire_next();
+	assert_string_equal(c->path, "/b");
+	assert_int_equal(c->outcome, OUTCOME_UNKNOWN);
+	assert_true(records_flag(c, "gap"));
+	wire_close(FLOW_FIN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(t8_message_in_a_body),
 		cmocka_unit_test(t8_no_reply_comes_into_step),
+		cmocka_unit_test(t8_reset_behind_a_second_gap),
 		cmocka_unit_test(t7_out_of_step),
 		cmocka_unit_test(t8_gap_in_requests),
 		cmocka_unit_test(t8_gap_in_replies),

@@ -363,6 +363,7 @@ static void only_the_server_speaks(void **state)
 	wire_close(FLOW_FIN);
 	const Sidetap__V1__Call *c = wire_next();
 	assert_string_equal(c->protocol, "opaque");
+	assert_string_equal(c->call_type, "stream");
 	assert_int_equal(c->response->body_bytes, 13);
 	assert_null(c->request);
 }

@@ -106,6 +106,31 @@ static void b8_late_calls_are_proven(void **state)
 	done();
 }
 
+/* Frames beyond 16 KiB, which the two ends agreed on before our eyes, in the first segment */
+static void b8_late_and_large_frames(void **state)
+{
+	enum { SIZE = 200 << 10 };
+	uint8_t *big = calloc(1, SIZE);
+	(void)state;
+	memcpy(big, "\0\0\3\x1f\xfb", 5); /* SIZE - 5 */
+	wire_open(false);
+	frame(PING, NO_FLAGS, 0, BYTES("\0\0\0\0\0\0\0\0"));
+	flush(RESP);
+	frame(HEADERS, END_HEADERS, 101, BYTES("\x83\x86\xbe\xbf\xc0"));
+	data(101, END_STREAM, bytes_of(big, SIZE));
+	struct bytes all = buf_bytes(&out);
+	wire_send_raw(REQ, bytes_head(all, 60000));
+	wire_send_raw(REQ, bytes_from(all, 60000));
+	out.n = 0;
+	late_answer(101, (char)STATUS_200, MESSAGE, true);
+	const Sidetap__V1__Call *c = wire_next();
+	assert_int_equal(c->request->body_bytes, SIZE);
+	assert_false(records_flag(c, "gap") || records_flag(c, "truncated"));
+	is_proven(late_call(103, "\x83\x86\xbe\xbf\xc0"));
+	free(big);
+	done();
+}
+
 /* What proves nothing: other frames than messages, no trailers, a name that is unknown with its value */
 static void b8_late_calls_are_not_proven(void **state)
 {
@@ -253,6 +278,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(holes),
 		cmocka_unit_test(b8_late_calls_are_proven),
+		cmocka_unit_test(b8_late_and_large_frames),
 		cmocka_unit_test(b8_late_calls_are_not_proven),
 		cmocka_unit_test(b9_a_loss_takes_the_proof),
 		cmocka_unit_test(b9_the_kind_of_a_holed_call),

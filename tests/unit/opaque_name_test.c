@@ -97,7 +97,7 @@ static const struct sample {
 static const char *name_of(struct bytes q, struct bytes r)
 {
 	bool more;
-	const char *name = opaque_name(q, r, true, &more);
+	const char *name = opaque_name(q, r, DIR_REQUEST, true, &more);
 
 	assert_false(more);
 	return name;
@@ -112,7 +112,7 @@ static void samples_are_named(void **state)
 		const char *name = name_of(s->request, s->response);
 		if (!name || strcmp(name, s->name) != 0)
 			fail_msg("sample %zu of %s: %s", i, s->name, name ? name : "none");
-		name = opaque_name(s->request, s->response, false, &more);
+		name = opaque_name(s->request, s->response, DIR_REQUEST, false, &more);
 		assert_non_null(name); /* and without waiting for more */
 	}
 }
@@ -126,9 +126,9 @@ static void every_prefix(void **state)
 		for (size_t q = 0; q <= s->request.n; q++)
 			for (size_t r = 0; r <= s->response.n; r++) {
 				bool more;
-				const char *name =
-					opaque_name(bytes_head(s->request, q),
-						    bytes_head(s->response, r), false, &more);
+				const char *name = opaque_name(bytes_head(s->request, q),
+							       bytes_head(s->response, r),
+							       DIR_REQUEST, false, &more);
 				bool whole = q == s->request.n || !strcmp(s->name, "mysql");
 				if (name ? strcmp(name, s->name) != 0 || more : !more && whole)
 					fail_msg("sample %zu of %s at %zu, %zu: %s, more %d", i,

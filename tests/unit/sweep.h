@@ -14,6 +14,7 @@
 struct sweep_run {
 	struct records out;
 	struct joined *calls; /* whole calls, parts joined */
+	uint64_t *conns; /* of each: equal for the same two ends, whichever is the client */
 	size_t n;
 	uint64_t undone; /* connections whose protocol was taken back */
 };

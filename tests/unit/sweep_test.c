@@ -16,7 +16,7 @@
 #include "tests/unit/sweep.h"
 #include "tests/unit/sweep_gen.h"
 
-enum { CAPTURES_MAX = 128, OFFSETS = 60, SEEDS = 12, LONG_SEEDS = 400 };
+enum { CAPTURES_MAX = 128, OFFSETS = 40, SEEDS = 8, LONG_SEEDS = 400 };
 
 static struct capture {
 	char name[64];

@@ -116,6 +116,29 @@ static void unary(void **state)
 	wire_expect_none();
 }
 
+/* The token as a block of its own, and as old peers write it: among the strings, behind a prefix. */
+static void r10_tokens_are_redacted(void **state)
+{
+	(void)state;
+	wire_open(true);
+	client(FRAME(.seq = 1,
+		     .strings = {{"RPC_TRANSIT_gdpr-token", "s1"},
+				 {"RPC_PERSIST_Authorization", "s2"},
+				 {"rpc-transit-cookie", "s3"},
+				 {"gdpr-token", "s4"},
+				 {"RPC_TRANSIT_", "v"},
+				 {"RPC_TRANSITXgdpr-token", "v"}},
+		     .token = "s5", .payload = binary(1, "A", 1, VOID_RESULT)));
+	server(FRAME(.seq = 1, .payload = binary(2, "A", 1, VOID_RESULT)));
+	record *c = wire_next();
+	is_call(c, "unary", OUTCOME_OK, 0, "redacted");
+	assert_int_equal(c->request->n_headers, 7);
+	for (size_t i = 0; i < 7; i++)
+		is_data(c->request->headers[i]->value,
+			i == 4 || i == 5 ? BYTES("v") : BYTES("[redacted]"));
+	wire_close(FLOW_FIN);
+}
+
 static void in_flight_and_closed(void **state)
 {
 	(void)state;
@@ -401,6 +424,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(unary),
+		cmocka_unit_test(r10_tokens_are_redacted),
 		cmocka_unit_test(in_flight_and_closed),
 		cmocka_unit_test(r6_reused_and_unknown_ids),
 		cmocka_unit_test(kitex_protobuf),

@@ -54,6 +54,22 @@ static void payload_forms(void **state)
 	}
 }
 
+/* A length inside that does not agree is none: the payload is what it is. */
+static void wrong_length_inside(void **state)
+{
+	struct bytes m = binary(1, "E", 1, VOID_RESULT);
+
+	(void)state;
+	begin();
+	client(FRAME(.seq = 1, .payload = join(framed(m), BYTES("x"))));
+	client(FRAME(.seq = 2, .payload = framed(bytes_head(m, 3))));
+	client(FRAME(.seq = 3, .payload = bytes_head(m, 9)));
+	tells("> ttheader corr=1\n  body 19 \\x00\\x00\\x00\\x0e\\x80\\x01\\x00\\x01\\x00\\x00\\x00\\x01E"
+	      "\\x00\\x00\\x00\\x01\\x00x\n  end\n"
+	      "> ttheader corr=2\n  body 7 \\x00\\x00\\x00\\x03\\x80\\x01\\x00\n  end\n"
+	      "> ttheader corr=3\n  body 9 \\x80\\x01\\x00\\x01\\x00\\x00\\x00\\x01E\n  end\n");
+}
+
 /* The body begins at the version word, whatever lies before it. */
 static void body_is_the_message(void **state)
 {
@@ -216,6 +232,8 @@ static void outcomes(void **state)
 	outcome(framed(protobuf(3, "E", 9, error_proto(6, "biz error"))), NULL, NULL,
 		"kitex_protobuf transport=framed corr=9 method=E status=6 text=biz error "
 		"server_error\n");
+	outcome(binary(3, "E", 9, exception("x", 6, true)), biz, is_exception,
+		"ttheader transport=unframed+binary corr=9 method=E status=6 text=x server_error\n");
 	outcome(BYTES("unreadable"), NULL, is_exception, "ttheader corr=9 server_error\n");
 	outcome(BYTES("unreadable"), NULL, is_reply, "ttheader corr=9\n");
 	outcome(BYTES("unreadable"), biz, is_reply,
@@ -239,6 +257,19 @@ static void long_exception(void **state)
 	server(FRAME(.seq = 9, .payload = binary(3, "E", 9, exception(text, 6, false))));
 	tells_part("method=E status=6 text=xxx");
 	tells_part("xxx server_error\n");
+}
+
+/* Likewise an ErrorProto that is not waited for */
+static void long_error_proto(void **state)
+{
+	static char text[70001];
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	begin();
+	client(FRAME(.seq = 9, .payload = framed(protobuf(1, "E", 9, BYTES("")))));
+	server(FRAME(.seq = 9, .payload = framed(protobuf(3, "E", 9, error_proto(6, text)))));
+	tells_part("< kitex_protobuf transport=framed corr=9 method=E server_error\n  body 70019 ");
 }
 
 static void oneway(void **state)
@@ -279,12 +310,14 @@ static void mux_out_of_order(void **state)
 		    FRAME(.seq = 1, .payload = binary(2, "A", 1, VOID_RESULT))));
 	server(FRAME(.seq = 0, .strings = {{"crrst", "1"}},
 		     .payload = binary(2, "none", 0, VOID_RESULT)));
+	client(FRAME(.seq = 3, .payload = binary(1, "C", 3, VOID_RESULT))); /* without the flag */
 	server(FRAME(.seq = 3, .payload = binary(2, "C", 3, VOID_RESULT)));
 	char *text = told();
 	has(text, "> ttheader transport=unframed+mux+binary corr=1 method=A\n");
 	has(text, "> ttheader transport=unframed+mux+binary corr=2 method=B\n");
 	has(text, "< ttheader transport=unframed+mux+binary corr=2 method=B ok\n");
 	has(text, "< ttheader transport=unframed+mux+binary corr=1 method=A ok\n");
+	has(text, "> ttheader transport=unframed+mux+binary corr=3 method=C\n");
 	has(text, "corr=3 method=C ok\n  a crrst=1\n");
 	assert_int_equal(count(text, "\n< "), 3);
 	free(text);
@@ -375,7 +408,7 @@ static void r8_length_checked_first(void **state)
 	wrong(patched(b, 0, 4, 0xffffffff), NULL); /* + 4 is 3 in 32 bits */
 	wrong(patched(b, 0, 4, (64u << 20) - 3), NULL);
 	wrong(patched(b, 12, 2, 0xffff), NULL);
-	wrong(patched(b, 12, 2, 0x4004), NULL); /* times 4 is 16 in 16 bits */
+	wrong(patched(join(b, b), 12, 2, 0x4003), NULL); /* times 4 is 12 in 16 bits */
 	wrong(patched(b, 12, 2, 0), NULL);
 	wrong(patched(b, 4, 2, 0x1001), NULL);
 	begin();
@@ -536,6 +569,22 @@ static void probes(void **state)
 	tells_part("reversed\n> ttheader ");
 }
 
+/* Joined late: a payload that nobody can read proves nothing, a second frame behind it does. */
+static void late_unreadable(void **state)
+{
+	struct bytes f =
+		FRAME(.seq = 1, .transform = 1, .ints = {{9, "M"}}, .payload = BYTES("zzz"));
+
+	(void)state;
+	say_begin(&framer_ttheader, true);
+	client(join(BYTES("rest"), f));
+	tells("");
+	client(join(f, f));
+	char *text = told();
+	assert_int_equal(count(text, "corr=1 method=M compressed\n"), 3);
+	free(text);
+}
+
 /* Random bytes behind a right magic are not taken for a frame. */
 static void probe_random(void **state)
 {
@@ -596,6 +645,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(payload_forms),
+		cmocka_unit_test(wrong_length_inside),
 		cmocka_unit_test(body_is_the_message),
 		cmocka_unit_test(keys_have_names),
 		cmocka_unit_test(keys_without_names),
@@ -603,6 +653,7 @@ int main(void)
 		cmocka_unit_test(r10_headers_in_order_and_token),
 		cmocka_unit_test(outcomes),
 		cmocka_unit_test(long_exception),
+		cmocka_unit_test(long_error_proto),
 		cmocka_unit_test(oneway),
 		cmocka_unit_test(transformed_payload),
 		cmocka_unit_test(mux_out_of_order),
@@ -616,6 +667,7 @@ int main(void)
 		cmocka_unit_test(gap_in_step),
 		cmocka_unit_test(cut_by_close),
 		cmocka_unit_test(probes),
+		cmocka_unit_test(late_unreadable),
 		cmocka_unit_test(probe_random),
 		cmocka_unit_test(mutated),
 	};

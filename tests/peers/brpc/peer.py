@@ -77,7 +77,8 @@ def scenario(name, which, server, client, *args, **more):
         timeout=240, **more)
 
 
-# What an old connection carries before its first turn after the attach is not recorded: each pooled one loses a call.
+# What an old connection carries before its first turn after the attach is not recorded: each pooled
+# one loses a call.
 def scenarios():
     def brpc(channel, compress):
         return scenario("%s_%s" % (channel, compress), "brpc", "BrpcServer", "BrpcClient",

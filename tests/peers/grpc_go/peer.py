@@ -55,9 +55,9 @@ def scenarios():
         late("headers", [SERVICE], server(), client(SERVICE, "headers"), golden=False),
         late("large", [SERVICE], server(), client(SERVICE, "large"), golden=False, parts=True),
         late("long_stream", [SERVICE], server(), client(SERVICE, "long"), golden=False, parts=True,
-                 modes=("live",)),
+             modes=("live",)),
         late("goaway", [SERVICE], server("--age"), client(SERVICE, "unary,streams"), modes=("live",),
-                 rounds=8, golden=False),
+             rounds=8, golden=False),
         late("envoy", [SERVICE, PROXY], server_and_envoy, client(PROXY, "unary,streams,errors"),
-                 golden=False),
+             golden=False),
     ]

@@ -89,6 +89,12 @@ def names_unknown(record):
     return set(record.get("attributes", {}).get("unknown", "").split(",")) - {""}
 
 
+def upgrade_unanswered(record):
+    """Asked for h2c in HTTP/1, and the answer is lost: as it was sent."""
+    return record.get("protocol") == "http1" and "gap" in record.get("flags", []) and (
+        "response" not in record and lookup(record, "request.headers.upgrade") == "h2c")
+
+
 def may_be_unknown(record, key, seen):
     """A late record may leave this field open, if it says so."""
     flags = set(record.get("flags", []))
@@ -100,9 +106,9 @@ def may_be_unknown(record, key, seen):
     if key == "call_type":
         return (seen == "stream" and bool(flags & LATE)) or key in unknown
     if key in ("protocol", "transport"):
-        return key in unknown
+        return key in unknown or (key == "protocol" and upgrade_unanswered(record))
     if key == "status_text" and not seen:
-        return "status_code" in unknown or bool(flags & PARTIAL)
+        return bool({"status_code", "outcome"} & unknown or flags & PARTIAL)
     if key in ("request.body_bytes", "response.body_bytes"):
         return "protocol" in unknown or bool(flags & PARTIAL)
     if key.startswith(("request.headers.", "response.headers.", "request.trailers.",
@@ -113,6 +119,10 @@ def may_be_unknown(record, key, seen):
             h.get("provenance") == "UNKNOWN" for h in headers))
     if seen not in (None, "", 0):
         return False
+    if key == "status_code" and record.get("outcome") == "UNKNOWN":
+        return may_be_unknown(record, "outcome", "UNKNOWN")  # 0 also when none was seen
+    if key.startswith("attributes."):  # what would tell it was not seen
+        return True
     return key.partition(".")[0] in unknown or bool(flags & PARTIAL)
 
 

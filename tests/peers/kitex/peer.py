@@ -21,7 +21,6 @@ NAMES = {"ttheader": 0, "ttheader-framed": 0, "ttheader-bare": 0, "ttheader-shor
 # What an old connection carries before its first turn after the attach is not recorded: here it is much.
 FEW_CONNECTIONS = {"ttheader-mux": 0.5, "ttstream": 0.4, "ttstream-long": 0.5, "protobuf": 0.6,
                    "grpc": 0.4, "grpc-stream": 0.4}
-
 GOLDEN = {"ttheader", "ttheader-framed", "ttheader-bare", "ttheader-mux", "framed", "unframed",
           "protobuf", "grpc", "ttstream"}
 
