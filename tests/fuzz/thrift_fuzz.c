@@ -90,11 +90,12 @@ static void structs(struct bytes in, uint64_t seed)
 		struct end cut = skip((enum thrift_form)f, in, &seed);
 		must(whole.used == cut.used && whole.error == cut.error && whole.done == cut.done,
 		     "cuts matter to the skip");
-		for (uint8_t type = THRIFT_REPLY; type <= THRIFT_EXCEPTION; type++) {
-			struct thrift_result r = thrift_result_read((enum thrift_form)f, type, in);
+		for (unsigned type = THRIFT_REPLY; type <= THRIFT_EXCEPTION; type++) {
+			struct thrift_result r =
+				thrift_result_read((enum thrift_form)f, (uint8_t)type, in);
 			size_t n = in.n ? drive_random(&seed) % in.n : 0;
-			struct thrift_result p =
-				thrift_result_read((enum thrift_form)f, type, bytes_head(in, n));
+			struct thrift_result p = thrift_result_read(
+				(enum thrift_form)f, (uint8_t)type, bytes_head(in, n));
 			must(!p.known || (r.known && r.outcome == p.outcome && r.code == p.code &&
 					  bytes_eq(r.text, p.text)),
 			     "more bytes change a result");

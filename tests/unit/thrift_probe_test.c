@@ -111,6 +111,24 @@ static void r2_forms(void **state)
 	}
 }
 
+/* Behind the envelope there is a struct. */
+static void envelope_alone_is_not_enough(void **state)
+{
+	(void)state;
+	for (int framed = 0; framed < 2; framed++) {
+		struct buf b = {0};
+		tw_message(&b, THRIFT_BINARY, THRIFT_CALL, "count", 7);
+		tw_u8(&b, 'G');
+		if (framed)
+			tw_frame(&b, 0);
+		assert_int_equal(strong(buf_bytes(&b), NONE), PROBE_NO);
+		assert_int_equal(strong(bytes_head(buf_bytes(&b), b.n - 1), NONE), PROBE_MORE);
+		b.p[b.n - 1] = 0;
+		assert_int_equal(strong(buf_bytes(&b), NONE), PROBE_YES);
+		buf_fini(&b);
+	}
+}
+
 static void weak_must_agree(void **state)
 {
 	const enum thrift_form C = THRIFT_COMPACT, O = THRIFT_OLD_BINARY;
@@ -275,11 +293,9 @@ static void late_joins(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(r2_forms),
-		cmocka_unit_test(weak_must_agree),
-		cmocka_unit_test(h11_other_protocols),
-		cmocka_unit_test(h11_random_binary),
-		cmocka_unit_test(late_joins),
+		cmocka_unit_test(r2_forms),          cmocka_unit_test(envelope_alone_is_not_enough),
+		cmocka_unit_test(weak_must_agree),   cmocka_unit_test(h11_other_protocols),
+		cmocka_unit_test(h11_random_binary), cmocka_unit_test(late_joins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Thrift framer by fault, group R, and the places where it goes on. Exchanges with their text: tests/corpus/thrift. */
-#include <errno.h>
+/*
+ * Connections of Thrift: pairing (R6), errors, losses and the places where it goes on. Exchanges with their text:
+ * tests/corpus/thrift.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,205 +11,17 @@
 
 #include <cmocka.h>
 
-#include "rpc/protocols.h"
 #include "tests/unit/conn_wire.h"
 #include "tests/unit/drive.h"
 #include "tests/unit/thrift_write.h"
 
-enum { FRAME_MAX = 1 << 16 };
-
-/* ---- one framer by hand ---- */
-
-struct hand {
-	void *state;
-	struct piece out;
-	size_t need;
-};
-
-static struct hand hand_open(bool late)
-{
-	const struct framer_limits limits = {.frame_bytes = FRAME_MAX};
-	struct hand h = {.state = calloc(1, framer_thrift.state_size)};
-
-	assert_non_null(h.state);
-	assert_int_equal(framer_thrift.init(h.state, &limits, late), 0);
-	return h;
-}
-
-static int64_t hand_next(struct hand *h, enum dir dir, struct bytes in)
-{
-	h->out = (struct piece) {.dir = dir};
-	return framer_thrift.next(h->state, dir, in, &h->out, &h->need);
-}
-
-static void hand_close(struct hand *h)
-{
-	framer_thrift.fini(h->state);
-	free(h->state);
-}
-
-/* All of `in`, piece by piece; the last piece stays in h->out. */
-static int64_t hand_feed(struct hand *h, enum dir dir, struct bytes in)
-{
-	int64_t n = 0, used = 0;
-	struct piece last = {0};
-
-	while ((n = hand_next(h, dir, bytes_from(in, (size_t)used))) > 0 || h->out.what) {
-		used += n;
-		last = h->out;
-	}
-	if (n == 0)
-		h->out = last;
-	return n < 0 ? n : used;
-}
-
-static struct buf text_message(enum thrift_form form, bool framed, unsigned type, const char *name,
-			       int32_t seqid, size_t length)
-{
-	struct buf b = {0}, text = {0};
-
-	while (text.n < length)
-		tw_u8(&text, 'x');
-	tw_message(&b, form, type, name, seqid);
-	tw_struct(&b, form, type == THRIFT_REPLY ? 0 : 1, buf_bytes(&text));
-	if (framed)
-		tw_frame(&b, 0);
-	buf_fini(&text);
-	return b;
-}
-
 static void send_message(enum dir dir, enum thrift_form form, bool framed, unsigned type,
 			 const char *name, int32_t seqid)
 {
-	struct buf b = text_message(form, framed, type, name, seqid, 4);
+	struct buf b = tw_text_message(form, framed, type, name, seqid, 4);
 
 	wire_send_raw(dir, buf_bytes(&b));
 	buf_fini(&b);
-}
-
-/* ---- R1, R3 to R5, R7: what claims too much ---- */
-
-static void r1_frame_lengths(void **state)
-{
-	static const uint32_t lengths[] = {0,          0x80000000,    0xffffffff,
-					   0x7fffffff, FRAME_MAX + 1, 17};
-
-	(void)state;
-	for (size_t i = 0; i < 6; i++) {
-		struct hand h = hand_open(false);
-		struct buf b = text_message(THRIFT_BINARY, true, THRIFT_CALL, "count", 1, 4);
-		assert_int_equal(hand_feed(&h, DIR_REQUEST, buf_bytes(&b)), b.n);
-		for (int k = 0; k < 4; k++)
-			b.p[k] = (uint8_t)(lengths[i] >> (24 - 8 * k));
-		assert_int_equal(hand_next(&h, DIR_REQUEST, buf_bytes(&b)), -EPROTO);
-		assert_int_equal(h.out.flags, FLAG_PROTOCOL_ERROR);
-		/* for good, and for this direction only */
-		assert_int_equal(hand_next(&h, DIR_REQUEST, bytes_of(NULL, 0)), -EPROTO);
-		assert_int_equal(hand_next(&h, DIR_RESPONSE, bytes_of(NULL, 0)), 0);
-		buf_fini(&b);
-		hand_close(&h);
-	}
-	/* the longest that is allowed */
-	struct hand h = hand_open(false);
-	struct buf b =
-		text_message(THRIFT_BINARY, true, THRIFT_CALL, "count", 1, FRAME_MAX - 17 - 8);
-	assert_int_equal(b.n, FRAME_MAX + 4);
-	assert_int_equal(hand_feed(&h, DIR_REQUEST, buf_bytes(&b)), b.n);
-	assert_true(h.out.what & PIECE_END);
-	buf_fini(&b);
-	hand_close(&h);
-}
-
-static int64_t unframed(struct hand *h, struct bytes body)
-{
-	struct buf b = {0};
-
-	tw_message(&b, THRIFT_BINARY, THRIFT_CALL, "count", 1);
-	tw_bytes(&b, body);
-	int64_t n = hand_feed(h, DIR_REQUEST, buf_bytes(&b));
-	buf_fini(&b);
-	return n;
-}
-
-/* Nothing is believed: the body is what came, a longer string than a frame may be ends it. */
-static void r3_lengths(void **state)
-{
-	(void)state;
-	struct hand h = hand_open(false);
-	assert_int_equal(unframed(&h, BYTES("\x0b\0\1\0\0\xff\xff"
-					    "abc")),
-			 17 + 10);
-	hand_close(&h);
-	h = hand_open(false);
-	assert_int_equal(unframed(&h, BYTES("\x0b\0\1\0\1\0\1"
-					    "abc")),
-			 -EPROTO);
-	assert_int_equal(h.out.flags, FLAG_PROTOCOL_ERROR);
-	assert_string_equal(h.out.cap, "thrift_skip");
-	hand_close(&h);
-	h = hand_open(false);
-	assert_int_equal(unframed(&h, BYTES("\x0b\0\1\xff\xff\xff\xff"
-					    "abc")),
-			 -EPROTO);
-	assert_null(h.out.cap);
-	hand_close(&h);
-}
-
-static struct buf deep(unsigned depth)
-{
-	struct buf b = {0};
-
-	for (unsigned i = 0; i < depth; i++)
-		tw_bytes(&b, BYTES("\x0c\0\1"));
-	for (unsigned i = 0; i <= depth; i++)
-		tw_stop(&b);
-	return b;
-}
-
-static void r4_r5_budget(void **state)
-{
-	struct buf b = deep(THRIFT_DEPTH_MAX - 1), too_deep = deep(THRIFT_DEPTH_MAX);
-	struct buf framed = {0};
-
-	(void)state;
-	struct hand h = hand_open(false);
-	assert_int_equal(unframed(&h, buf_bytes(&b)), 17 + b.n);
-	assert_true(h.out.what & PIECE_END);
-	hand_close(&h);
-	h = hand_open(false);
-	assert_int_equal(unframed(&h, buf_bytes(&too_deep)), -EPROTO);
-	assert_string_equal(h.out.cap, "thrift_skip");
-	hand_close(&h);
-	/* a frame leads on: no fault, only not checked */
-	h = hand_open(false);
-	tw_message(&framed, THRIFT_BINARY, THRIFT_CALL, "count", 1);
-	tw_bytes(&framed, buf_bytes(&too_deep));
-	tw_frame(&framed, 0);
-	assert_int_equal(hand_feed(&h, DIR_REQUEST, buf_bytes(&framed)), framed.n);
-	assert_true(h.out.what & PIECE_END);
-	assert_int_equal(h.out.flags, 0);
-	assert_string_equal(h.out.cap, "thrift_skip");
-	hand_close(&h);
-	buf_fini(&b);
-	buf_fini(&too_deep);
-	buf_fini(&framed);
-}
-
-static void r7_long_name(void **state)
-{
-	char name[THRIFT_NAME_MAX + 2];
-
-	(void)state;
-	memset(name, 'n', sizeof(name));
-	name[sizeof(name) - 1] = 0;
-	for (int framed = 0; framed < 2; framed++) {
-		struct hand h = hand_open(false);
-		struct buf b = text_message(THRIFT_BINARY, framed, THRIFT_CALL, name, 1, 4);
-		assert_int_equal(hand_feed(&h, DIR_REQUEST, buf_bytes(&b)), -EPROTO);
-		assert_string_equal(h.out.cap, "thrift_name");
-		buf_fini(&b);
-		hand_close(&h);
-	}
 }
 
 /* ---- R6: pairing ---- */
@@ -424,7 +238,7 @@ static void exception_cut_by_close(void **state)
 
 static void hole_in_a_frame(void **state)
 {
-	struct buf b = text_message(THRIFT_BINARY, true, THRIFT_CALL, "put", 9, 5000);
+	struct buf b = tw_text_message(THRIFT_BINARY, true, THRIFT_CALL, "put", 9, 5000);
 
 	(void)state;
 	wire_open(true);
@@ -563,10 +377,6 @@ static void late_join_marks_by_order(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(r1_frame_lengths),
-		cmocka_unit_test(r3_lengths),
-		cmocka_unit_test(r4_r5_budget),
-		cmocka_unit_test(r7_long_name),
 		cmocka_unit_test(r6_out_of_order),
 		cmocka_unit_test(r6_ids_that_prove_nothing),
 		cmocka_unit_test(r6_reply_without_a_call),

@@ -244,3 +244,18 @@ void tw_frame(struct buf *b, size_t off)
 	for (int i = 0; i < 4; i++)
 		b->p[off + (size_t)i] = (uint8_t)(n >> (24 - 8 * i));
 }
+
+struct buf tw_text_message(enum thrift_form form, bool framed, unsigned type, const char *name,
+			   int32_t seqid, size_t length)
+{
+	struct buf b = {0}, text = {0};
+
+	while (text.n < length)
+		tw_u8(&text, 'x');
+	tw_message(&b, form, type, name, seqid);
+	tw_struct(&b, form, type == THRIFT_REPLY ? 0 : 1, buf_bytes(&text));
+	if (framed)
+		tw_frame(&b, 0);
+	buf_fini(&text);
+	return b;
+}

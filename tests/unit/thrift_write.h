@@ -29,3 +29,7 @@ void tw_random(struct buf *b, enum thrift_form form, unsigned depth, uint64_t *s
 
 /* What is behind `off` gets its length in front. */
 void tw_frame(struct buf *b, size_t off);
+
+/* A whole message whose struct has one string of `length`. The caller frees it. */
+struct buf tw_text_message(enum thrift_form form, bool framed, unsigned type, const char *name,
+			   int32_t seqid, size_t length);
