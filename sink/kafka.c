@@ -113,8 +113,8 @@ static void on_stored(void *ctx, enum record_kind kind, uint64_t number, bool la
 	struct kafka *k = ctx;
 	(void)bytes;
 	if (!exit) {
-		if (k->cfg.stored && kind == RECORD_CALL)
-			k->cfg.stored(k->cfg.report_ctx, number);
+		if (k->cfg.stored)
+			k->cfg.stored(k->cfg.report_ctx, kind, number);
 		return;
 	}
 	k->failed += strcmp(exit, "spooled") != 0;
