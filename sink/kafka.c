@@ -224,6 +224,7 @@ static void kafka_service(struct sink *s)
 {
 	struct kafka *k = kafka_of(s);
 	uint64_t start = clock_ns(CLOCK_MONOTONIC), ticks;
+	uint64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	eventfd_t v;
 	eventfd_read(k->event, &v);
 	kafka_poll(k);
@@ -234,6 +235,9 @@ static void kafka_service(struct sink *s)
 	else if (k->spool || k->retry.first)
 		kafka_pump(k);
 	note_time(k, start);
+	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
+	if (cpu > k->slowest_cpu_ns)
+		k->slowest_cpu_ns = cpu;
 }
 
 static int kafka_drain(struct sink *s, int timeout_ms)
@@ -274,10 +278,11 @@ static const char *kafka_status(struct sink *s)
 	size_t n = (size_t)snprintf(
 		k->status, sizeof(k->status),
 		"acknowledged %llu calls, %llu bytes; waiting %llu, failed %llu, maybe twice %llu; "
-		"slowest turn %.1f ms%s%s%s",
+		"slowest turn %.1f ms, %.1f of CPU%s%s%s",
 		(unsigned long long)k->calls, (unsigned long long)k->acked_bytes,
 		(unsigned long long)k->held_records, (unsigned long long)k->failed,
 		(unsigned long long)k->duplicates_possible, (double)k->slowest_ns / 1e6,
+		(double)k->slowest_cpu_ns / 1e6,
 		k->wrong_cluster     ? "; the wrong cluster: nothing is sent"
 		: k->client.all_down ? "; no broker is reachable"
 				     : "",

@@ -107,7 +107,7 @@ static void outage(struct kafka *k, const char *why)
 	rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
 	uint64_t end = clock_ns(CLOCK_MONOTONIC) + PURGE_MS * MS;
 	for (int idle = 0; idle < 2 && clock_ns(CLOCK_MONOTONIC) < end;)
-		idle = rd_kafka_poll(k->rk, 1) > 0 ? 0 : idle + 1;
+		idle = rd_kafka_queue_poll_callback(k->queue, 1) > 0 ? 0 : idle + 1;
 	k->returning = false;
 	k->progress_ns = clock_ns(CLOCK_MONOTONIC);
 	k->pause_ns = k->progress_ns + SECOND;
@@ -161,7 +161,8 @@ void kafka_returned(struct kafka *k, struct record *r, rd_kafka_resp_err_t err, 
 {
 	char text[8];
 	r->maybe_there = r->maybe_there || maybe_there;
-	k->renewing |= !solo && rd_kafka_fatal_error(k->rk, text, sizeof(text));
+	if (!solo && err != RD_KAFKA_RESP_ERR__PURGE_QUEUE)
+		k->renewing |= rd_kafka_fatal_error(k->rk, text, sizeof(text)) != 0;
 	if (r->token)
 		k->outstanding -= r->n;
 	if (err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && solo)

@@ -94,7 +94,7 @@ CALLS = ("writev", "fdatasync", "fsync", "unlinkat", "unlink", "renameat", "ftru
 
 
 def strace(w, *options):
-    return ["strace", "-f", "-qq", "--seccomp-bpf", "-o", w.case.path("strace.%d.log" % w.case.count),
+    return ["strace", "-f", "-qq", "-o", w.case.path("strace.%d.log" % w.case.count),
             "-e", "trace=" + ",".join(CALLS), *options]
 
 
@@ -103,7 +103,7 @@ def scripted(w, wrap):
     broker = w.broker
     broker.signal(signal.SIGSTOP)
     stopped = True
-    cap = w.capture(spool="2MiB", wrap=wrap, wait=False)
+    cap = w.capture(spool="64MiB", wrap=wrap, wait=False)
     try:
         net.wait_until("ready", lambda: os.path.exists(cap.ready) or cap.proc.poll() is not None, 30)
         if cap.proc.poll() is None:

@@ -54,7 +54,7 @@ class World:
         self.figures = {}
         self.spool = case.path("spool")
         self.broker = None
-        self.slowest = 0
+        self.slowest = self.slowest_cpu = 0
         self.memory = 0
 
     def close(self):
@@ -125,10 +125,13 @@ class World:
         self.rss(cap)
         cap.stop(seconds=seconds)
         text = cap.errors()
-        turn = re.search(r"slowest turn ([\d.]+) ms", text)
-        self.slowest = max(self.slowest, float(turn.group(1)) if turn else 0)
+        turn = re.search(r"slowest turn ([\d.]+) ms, ([\d.]+) of CPU", text)
+        if turn:
+            self.slowest = max(self.slowest, float(turn.group(1)))
+            self.slowest_cpu = max(self.slowest_cpu, float(turn.group(2)))
         twice = re.search(r"maybe twice (\d+)", text)
-        self.note(slowest_turn_ms=self.slowest, rss_anon_mib=round(self.memory, 1))
+        self.note(slowest_turn_ms=self.slowest, slowest_turn_cpu_ms=self.slowest_cpu,
+                  rss_anon_mib=round(self.memory, 1))
         return {"calls": int(re.search(r"(\d+) calls in", text).group(1)),
                 "maybe_twice": int(twice.group(1)) if twice else 0, "text": text}
 
@@ -185,9 +188,10 @@ class World:
         return seen
 
     def quick(self):
-        """The promise is LOOP_MS; a machine that takes the processor away for longer is told, not failed on."""
-        self.note(slowest_turn_ms=self.slowest, over_10_ms=self.slowest > LOOP_MS)
-        self.check(self.slowest < 20 * LOOP_MS, "a turn took %.1f ms" % self.slowest)
+        """The promise is LOOP_MS of work; that a machine without a free processor takes it away longer is told only."""
+        self.note(over_10_ms=self.slowest > LOOP_MS)
+        self.check(self.slowest_cpu < LOOP_MS, "a turn took %.1f ms of CPU" % self.slowest_cpu)
+        self.check(self.slowest < 50 * LOOP_MS, "a turn took %.1f ms" % self.slowest)
 
 
 def varint(p, at):
