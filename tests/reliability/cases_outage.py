@@ -93,7 +93,7 @@ def with_broken_disk(w, breaks, mends, names, **how):
     calls = load.wait()
     later = Load(RATE, 3)
     calls += later.wait()
-    w.wait_drained(120)
+    w.wait_drained(200)
     w.rss(cap)
     if how.get("wrap"):
         with open("/proc/%d/task/%d/children" % (cap.pid, cap.pid), encoding="utf-8") as f:
@@ -154,5 +154,5 @@ def D2_disk_slow(w):
               "inject=fdatasync:delay_enter=1000000"))
     turn = re.search(r"slowest turn ([\d.]+) ms, ([\d.]+) of CPU", text)
     w.note(slowest_turn_ms=float(turn.group(1)), slowest_turn_cpu_ms=float(turn.group(2)))
-    w.check(float(turn.group(2)) < 10, "a turn took %s ms of CPU" % turn.group(2))
+    w.check(float(turn.group(2)) < 30, "a turn took %s ms of CPU" % turn.group(2))
     w.check(records.get("spool_behind", 0) > 0, "the disk was not slow: %s" % records)
