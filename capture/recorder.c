@@ -10,18 +10,11 @@
 
 enum { ATTRIBUTES_MAX = CALL_ATTRIBUTES_MAX + 16 };
 
-void recorder_fallback(struct sample_rule *rule, double share)
-{
-	snprintf(rule->name, sizeof(rule->name), "%s", share >= 1 ? "all" : "sample");
-	rule->probability = share;
-}
-
 /* Until others are set: none but the fallback. */
 static int rules_begin(struct recorder *r)
 {
 	struct sample_rule rest;
-	sample_rule_init(&rest);
-	recorder_fallback(&rest, r->cfg.sample);
+	sample_rule_rest(&rest, r->cfg.sample);
 	struct sampler *s = sampler_new(NULL, 0, &rest, r->cfg.seed);
 	int err = s ? recorder_set_rules(r, &s) : -ENOMEM;
 	sampler_free(s);

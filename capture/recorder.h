@@ -54,8 +54,6 @@ void recorder_set_remains(struct recorder *r, struct remains *m); /* before the 
  * of the rules. -ENOMEM: nothing changed, *sampler is still the caller's.
  */
 int recorder_set_rules(struct recorder *r, struct sampler **sampler);
-/* What --sample says, as a rule: its share, named "all" or "sample". */
-void recorder_fallback(struct sample_rule *rule, double share);
 /* The share of connections that is captured from now on: calls that open weigh by it. */
 void recorder_set_connections(struct recorder *r, double share);
 /* None of its calls will be kept by the present rules, whatever they are. protocol: of all that will come; "": not known */

@@ -75,6 +75,7 @@ enum {
 };
 
 void sample_rule_init(struct sample_rule *r); /* keeps all, named "" */
+void sample_rule_rest(struct sample_rule *r, double share); /* of --sample: "all", or "sample" */
 void sample_rule_fini(struct sample_rule *r);
 int sample_rule_copy(struct sample_rule *to, const struct sample_rule *from); /* -ENOMEM: *to is an
 								 initialised one */

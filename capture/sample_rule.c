@@ -20,6 +20,13 @@ void sample_rule_init(struct sample_rule *r)
 	*r = (struct sample_rule) {.probability = 1};
 }
 
+void sample_rule_rest(struct sample_rule *r, double share)
+{
+	sample_rule_init(r);
+	memcpy(r->name, share >= 1 ? "all" : "sample", share >= 1 ? 4 : 7);
+	r->probability = share;
+}
+
 void sample_rule_fini(struct sample_rule *r)
 {
 	struct sample_pattern *all[PATTERNS];
