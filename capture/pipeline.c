@@ -171,13 +171,18 @@ static void sink_opening(void *ctx)
 	o->p->sink = sink_open(o->p->s->sink, o->cfg, &o->p->sink_ops, o->err, o->err_n);
 }
 
+static bool has_spool(const struct pipeline *p)
+{
+	return p->s->spool && p->s->spool[0] && strncmp(p->s->sink, "kafka:", 6) == 0;
+}
+
 /* After the sink, which has locked the spool: whoever left a file there is dead. */
 static void open_remains(struct pipeline *p)
 {
 	char err[512];
 	const char *exit = "";
 	struct record *rec = NULL;
-	if (!p->s->spool || !p->s->spool[0] || strncmp(p->s->sink, "kafka:", 6) != 0)
+	if (!has_spool(p))
 		return;
 	while (remains_next(p->s->spool, &p->dead, &rec) == 1) {
 		log_warn("a process with this spool was killed: its last ledger is sent now");
@@ -185,24 +190,50 @@ static void open_remains(struct pipeline *p)
 			record_free(rec);
 			log_error("its ledger could not be sent: %s; the next start tries again",
 				  exit);
-			return;
+			break;
 		}
 	}
-	p->remains = remains_open(p->s->spool, p->instance, err, sizeof(err));
+	p->remains = remains_open(p->s->spool, p->instance, p->s->spool_bytes, err, sizeof(err));
 	if (!p->remains)
 		log_warn("%s", err);
 	recorder_set_remains(p->recorder, p->remains);
+}
+
+static void on_report(void *ctx, enum record_kind kind, uint64_t number, bool last_part,
+		      const char *exit)
+{
+	struct pipeline *p = ctx;
+	if (kind == RECORD_LEDGER && number && !exit)
+		remains_told(p->dead, number);
+	recorder_report(p->recorder, kind, number, last_part, exit);
+}
+
+static void on_stored(void *ctx, enum record_kind kind, uint64_t number)
+{
+	struct pipeline *p = ctx;
+	if (kind == RECORD_LEDGER)
+		remains_told(p->dead, number);
+	else
+		remains_stored(p->remains, number);
+}
+
+/* All that lies in its directory is within its limit. */
+static uint64_t spool_bytes(const struct pipeline *p)
+{
+	uint64_t all = p->s->spool_bytes, ours = remains_bytes(all);
+	return ours < all / 2 ? all - ours : all / 2;
 }
 
 static int open_sink(struct pipeline *p, char *err, size_t err_n)
 {
 	struct sink_cfg cfg = {.instance = p->instance,
 			       .spool = p->s->spool,
-			       .spool_bytes = p->s->spool_bytes,
+			       .spool_bytes = spool_bytes(p),
 			       .verbose = p->s->verbose,
 			       .bodies = p->s->bodies,
-			       .report = recorder_report,
-			       .stored = recorder_stored,
+			       .report = on_report,
+			       .stored = on_stored,
+			       .report_ctx = p,
 			       .own_port = on_own_port,
 			       .own_port_ctx = p};
 	struct recorder_cfg rc = {.sample = p->s->sample,
@@ -217,7 +248,6 @@ static int open_sink(struct pipeline *p, char *err, size_t err_n)
 	p->recorder = recorder_new(&rc);
 	if (!p->recorder)
 		return -ENOMEM;
-	cfg.report_ctx = p->recorder;
 	struct sink_opening o = {p, &cfg, err, err_n};
 	if (sandbox_unprivileged(sink_opening, &o) < 0)
 		sink_opening(&o);
@@ -479,14 +509,14 @@ static void drain_rings(struct pipeline *p)
 		p->sink_ops->service(p->sink);
 }
 
-/* told: the last ledgers, ours and those of the dead, are delivered or stored. */
+/* told: our last ledger is delivered or stored. */
 static void close_remains(struct pipeline *p, bool told)
 {
 	remains_close(p->remains, told);
 	p->remains = NULL;
 	if (p->recorder)
 		recorder_set_remains(p->recorder, NULL);
-	remains_forget(p->dead, told);
+	remains_forget(p->dead);
 	p->dead = NULL;
 }
 

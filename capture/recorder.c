@@ -161,11 +161,6 @@ static void note_lost(struct recorder *r, uint64_t number, const char *exit)
 	lost_add(r, number, exit);
 }
 
-void recorder_stored(void *ctx, uint64_t number)
-{
-	remains_stored(((struct recorder *)ctx)->cfg.remains, number);
-}
-
 void recorder_set_remains(struct recorder *r, struct remains *m)
 {
 	r->cfg.remains = m;
