@@ -238,7 +238,9 @@ static int open_sink(struct pipeline *p, char *err, size_t err_n)
 			       .own_port_ctx = p};
 	struct recorder_cfg rc = {.sample = p->s->sample,
 				  .connections = p->s->connections,
-				  .seed = hash_bytes(hash_key_of(1), bytes_of(p->instance, 16)),
+				  .proxy_ports = p->s->proxy_ports,
+				  .n_proxy_ports = p->s->n_proxy_ports,
+				  .seed = pipeline_seed(p),
 				  .clock_offset_ns = clock_offset(p),
 				  .capture = capture_of(p, p->from_file ? "pcap" : ""),
 				  .limit_calls = p->s->limit_calls,
@@ -246,7 +248,7 @@ static int open_sink(struct pipeline *p, char *err, size_t err_n)
 				  .full = on_full,
 				  .ctx = p};
 	p->recorder = recorder_new(&rc);
-	if (!p->recorder)
+	if (!p->recorder || pipeline_set_rules(p) < 0)
 		return -ENOMEM;
 	struct sink_opening o = {p, &cfg, err, err_n};
 	if (sandbox_unprivileged(sink_opening, &o) < 0)
@@ -399,7 +401,7 @@ static void tick_when_due(struct pipeline *p, uint64_t now)
 		calls_expire(p->calls, now);
 		if (p->socks && ++p->sweep_count % SWEEP_S == 0)
 			flow_sweep(p->flows, now - SWEEP_S * 1000000000ull, flow_alive, p, 512);
-		if (!p->stop)
+		if (!p->stop && !p->limited)
 			reattach(p);
 	}
 	if (now - p->ledger_ns >= p->s->ledger_interval_ns) {
@@ -407,7 +409,7 @@ static void tick_when_due(struct pipeline *p, uint64_t now)
 		pipeline_write_ledger(p, false);
 	}
 	if (p->s->limit_ns && now - p->start_ns >= p->s->limit_ns)
-		p->stop = true;
+		pipeline_limit(p);
 	if (p->cfg.tick)
 		p->cfg.tick(p->cfg.ctx, p);
 }
@@ -480,8 +482,12 @@ static bool turn(struct pipeline *p)
 	int state = p->ops->drain(p->attach, DRAIN_BUDGET);
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	tick_when_due(p, now);
-	if (recorder_totals(p->recorder).limit_reached || pipeline_sink_finished(p))
+	if (recorder_totals(p->recorder).limit_reached)
+		pipeline_limit(p);
+	if (pipeline_sink_finished(p))
 		p->stop = true;
+	if (!p->attach)
+		return true;
 	if (state == ATTACH_EOF)
 		return false;
 	if (state < 0) {
