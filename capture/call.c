@@ -603,6 +603,21 @@ void call_close(struct calls *cs, struct call_queue *q, enum end_how how)
 	q->owed = 0;
 }
 
+void call_answered(struct calls *cs, struct call_queue *q)
+{
+	bool left = false;
+	list_for_each_safe (it, next, &q->calls) {
+		struct call *c = list_entry(it, struct call, in_conn);
+		if (c->msg[1].done && c->msg[0].started && !c->msg[0].done && !c->msg[0].cut)
+			left = true;
+		else
+			call_finish(cs, q, c, exit_at_close(c, END_FIN), END_FIN);
+	}
+	if (!left)
+		call_close(cs, q, END_FIN);
+	q->owed = 0;
+}
+
 void call_carry(struct calls *cs, struct call_queue *q, uint64_t corr, const struct framer_ops *to)
 {
 	uint32_t *owed;

@@ -240,5 +240,9 @@ void call_cut(struct call_queue *q, enum dir dir, uint64_t corr);
 /* The replies ended within a head: the call that it belongs to, when order tells, was not left without an answer. */
 void call_head_cut(struct call_queue *q);
 
+/* The server will answer nothing more: as call_close(), but that a request which was answered before its end may still
+ * come to it. */
+void call_answered(struct calls *cs, struct call_queue *q);
+
 /* The connection is over: what is still open leaves by `how`. */
 void call_close(struct calls *cs, struct call_queue *q, enum end_how how);

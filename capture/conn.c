@@ -438,8 +438,7 @@ static void dir_finish(struct conns *cs, struct conn *c, enum dir dir)
 	d->mode = CONN_ENDED;
 	if (dir == DIR_RESPONSE && d->how == END_FIN && c->ops &&
 	    c->queue.pairing != PAIRING_TUNNEL)
-		call_close(cs->cfg.calls, &c->queue,
-			   END_FIN); /* the server will answer nothing more */
+		call_answered(cs->cfg.calls, &c->queue);
 	if (c->d[dir_other(dir)].mode == CONN_SWITCHED) {
 		conn_switch(cs, c);
 		conn_pump(cs, c, dir_other(dir), &none);
