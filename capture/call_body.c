@@ -120,7 +120,10 @@ static void slice_send(struct calls *cs, struct call *c, const struct slice *s, 
 		if (c->stream[i].compressed)
 			c->flags |= FLAG_COMPRESSED;
 	c->n_stream = s->messages;
+	struct call_unredacted was;
+	call_redact_begin(cs, c, &was);
 	bool sent = cs->sink.part(cs->sink.ctx, c, last);
+	call_redact_end(cs, c, &was);
 	if (!sent && !last)
 		c->flags |= FLAG_TRUNCATED;
 	c->n_stream = n_stream;
