@@ -41,12 +41,13 @@ struct flow_node {
 	struct list lru; /* open: by last packet; closed: by time of close */
 	struct list wait; /* has a hole, a hold, a FIN or RST to come */
 	uint64_t rst_ns; /* when a RST was taken that waits for the rings */
+	uint64_t rst_off; /* where its sender stood then */
 	uint32_t rst_epoch;
 	uint16_t socket_port
 		[2]; /* server's port as the client's and as its own socket has it; 0: not known */
 	uint8_t last_side; /* of the last run; 2: none yet */
-	bool reversed, told, closed, rst;
-	bool self : 1, muted : 1;
+	uint8_t rst_side;
+	bool reversed : 1, told : 1, closed : 1, rst : 1, self : 1, muted : 1;
 	bool peer_known[2]; /* by enum dir: the server's address in packets of this direction */
 };
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "capture/attach.h"
+#include "capture/governor.h"
 #include "capture/recorder.h"
 #include "capture/settings.h"
 #include "sink/sink.h"
@@ -60,6 +61,9 @@ struct pipeline_status {
 	const struct attach_ops *attach_ops;
 	struct recorder_totals totals;
 	double seconds;
+	bool governed; /* a budget is set */
+	bool probe_measured; /* the probe's part of the CPU is; else estimated */
+	struct governor_state governor;
 };
 struct pipeline_status pipeline_status(const struct pipeline *p);
 bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls);

@@ -71,11 +71,6 @@ static void count_protocol(struct recorder *r, const char *name)
 	}
 }
 
-void recorder_stored(void *ctx, uint64_t number)
-{
-	remains_stored(((struct recorder *)ctx)->cfg.remains, number);
-}
-
 void recorder_set_remains(struct recorder *r, struct remains *m)
 {
 	r->cfg.remains = m;

@@ -45,7 +45,6 @@ void recorder_set_clock(struct recorder *r, int64_t clock_offset_ns);
 
 /* sink_cfg.report of the sink: what became of a record; ctx = the recorder. */
 sink_report_fn recorder_report;
-void recorder_stored(void *recorder, uint64_t number); /* sink_cfg.stored */
 void recorder_set_remains(struct recorder *r, struct remains *m); /* before the first call */
 
 /*
