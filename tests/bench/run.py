@@ -395,6 +395,54 @@ def report_rules(report, mode):
         [n, spread(got[n], 0), spread([a - b for a, b in zip(got[n], got[0])], 0)] for n in counts])
 
 
+def watch_cpu(pid, seconds):
+    """CPU of a process and of its probes since now, every 0.2 s: [(time, seconds of CPU)]."""
+    def used():
+        return cpu_seconds(pid) + sum(ns for _, ns, _ in program_stats(pid).values()) / 1e9
+    begin, first, last, out = time.monotonic(), used(), 0.0, []
+    while time.monotonic() < begin + seconds:
+        now = used() - first
+        last = max(last, now)  # detached, the probes' time is gone
+        out.append((time.monotonic() - begin, last))
+        settle(0.2)
+    return out
+
+
+def worst_window(samples, seconds):
+    """The most CPU used within a window, per second of it"""
+    worst = 0
+    for i, (t, used) in enumerate(samples):
+        before = [u for s, u in samples[:i] if s >= t - seconds]
+        worst = max(worst, used - min(before, default=used))
+    return worst / seconds
+
+
+def report_budget(report, program, mode):
+    """A saturated service beside a small budget: what was used, and what is left for the service."""
+    rows = []
+    for budget in (5, 1):
+        say("budget of %d %%" % budget)
+        ratios, worst, steps = [], [], set()
+        for _ in range(mode.rounds):
+            fd = enable_run_time()
+            tool = Sidetap("budget", program, lambda _: "null:",
+                           options=("--budget-cpu", "%d%%" % budget))
+            tool.start()
+            pressure = subprocess.Popen([proxies.need("wrk"), "-t1", "-c%d" % SATURATED_CONNECTIONS, "-d14s",
+                                         "http://127.0.0.1:%d/1k" % PORT], stdout=subprocess.DEVNULL)
+            worst.append(worst_window(watch_cpu(tool.proc.pid, 14), 10) * 100 / budget)
+            pressure.wait()
+            steps.add(re.findall(r"governor: (\w+)", read(tool.out))[-1])
+            governed = wrk("/1k", mode.wrk_seconds)["rate"]
+            tool.stop()
+            os.close(fd)
+            ratios.append(governed / wrk("/1k", mode.wrk_seconds)["rate"])
+        rows.append(["%d %%" % budget, spread(worst, 2), " ".join(sorted(steps)), spread(ratios, 3)])
+    report.add("### A budget beside wrk, %d connections, 1 KiB: the worst 10 s of 14, the step at their end, and the "
+               "throughput then" % SATURATED_CONNECTIONS)
+    report.table(["budget", "worst 10 s, of the budget", "step", "ratio to none"], rows)
+
+
 def report_sampling(report, program, mode):
     """Sampled captures beside none and a whole one."""
     tools = [Nothing("none")] + [
@@ -409,6 +457,7 @@ def report_sampling(report, program, mode):
         report.table(["variant", "CPU us per call", "of the probe, us per call"], [
             [t.name, spread(column(got[t.name], "cpu_us"), 2),
              spread(column(got[t.name], "probe_us"), 2)] for t in tools[1:]])
+    report_budget(report, program, mode)
     report_rules(report, mode)
 
 
