@@ -118,7 +118,7 @@ bool redact_text(const struct redaction *r, enum redact_on on, struct bytes *tex
 	const struct redact_regex *x =
 		on == REDACT_ON_PATH ? &r->by->path_regex : &r->by->header_regex;
 	struct redact_matches *m = &r->by->matches;
-	if (!x->db || !text->n)
+	if (!x->n || !text->n)
 		return false;
 	if (redact_regex_find(x, *text, m) < 0) {
 		*text = redact_value(r, REDACT_REGEX, REDACT_MASK, *text);
@@ -322,7 +322,7 @@ void redactor_unref(struct redactor *r)
 
 bool redactor_has_body_rules(const struct redactor *r)
 {
-	return r->json.n || r->form.n || r->thrift.n || r->protobuf.n || r->body_regex.db;
+	return r->json.n || r->form.n || r->thrift.n || r->protobuf.n || r->body_regex.n;
 }
 
 void redact_ledger(const struct redact_counts *c, struct ledger_stage *out)
@@ -330,8 +330,8 @@ void redact_ledger(const struct redact_counts *c, struct ledger_stage *out)
 	static const char *const names[REDACT_WHYS] = {
 		[REDACT_ENCODING] = "encoding",     [REDACT_INVALID] = "invalid",
 		[REDACT_LATER_PART] = "later_part", [REDACT_CUT] = "cut",
-		[REDACT_GROWN] = "grown",           [REDACT_DROPPED] = "dropped",
-		[REDACT_NO_MEMORY] = "no_memory",
+		[REDACT_GROWN] = "grown",           [REDACT_SLOW] = "slow",
+		[REDACT_DROPPED] = "dropped",       [REDACT_NO_MEMORY] = "no_memory",
 	};
 	*out = (struct ledger_stage) {.name = "redact", .unit = "bodies", .in = c->bodies};
 	ledger_exit_add(out, "unchanged", c->unchanged, false);

@@ -37,6 +37,7 @@ enum redact_why {
 	REDACT_INVALID, /* not what its type says; nested too deep */
 	REDACT_LATER_PART, /* the rest of a body whose beginning left in an earlier record */
 	REDACT_CUT, /* it is not whole, and a rule would need it whole */
+	REDACT_SLOW, /* patterns took more time than a text of its length gets, or matched too often */
 	REDACT_GROWN, /* longer than a record holds, once redacted */
 	REDACT_DROPPED, /* a rule's action */
 	REDACT_NO_MEMORY,

@@ -136,11 +136,12 @@ void redact_job_count(struct redact_job *j, enum redact_kind kind);
 
 /* ---- regular expressions (redact_regex.c) ---- */
 
+struct redact_re2;
 struct redact_regex {
-	void *db, *scratch; /* hs_database_t, hs_scratch_t; NULL: no pattern */
-	const struct redact_rule **rules; /* by id */
+	struct redact_re2 **list; /* one a rule */
+	const struct redact_rule **rules;
 	size_t n;
-	size_t width; /* of the longest match; SIZE_MAX: no bound */
+	struct redact_re2 *any; /* all of them as one, where there are several */
 };
 
 struct redact_match {
@@ -157,8 +158,6 @@ int redact_regex_check(const char *pattern, char err[REDACT_ERROR_MAX]);
 struct redact_matches {
 	struct redact_match *list;
 	size_t n, cap;
-	bool failed;
-	const struct redact_regex *by;
 };
 int redact_regex_find(const struct redact_regex *x, struct bytes text, struct redact_matches *out);
 
