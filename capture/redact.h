@@ -28,9 +28,7 @@ struct redactor *redactor_new(const struct redact_rules *rules, const struct red
 			      char *err, size_t err_n);
 struct redactor *redactor_ref(struct redactor *r); /* NULL stays NULL */
 void redactor_unref(struct redactor *r);
-/* Does any rule look into bodies? */
-bool redactor_has_body_rules(const struct redactor *r);
-
+bool redactor_has_body_rules(const struct redactor *r); /* from the configuration */
 /* Why a body was dropped whole; names of exits of ledger stage `redact`. */
 enum redact_why {
 	REDACT_ENCODING, /* compressed, or an encoding or framing that is not known */

@@ -59,7 +59,7 @@ void redact_job_replace(struct redact_job *j, enum redact_kind kind, enum redact
 
 /* ---- what a body is ---- */
 
-enum family { FAMILY_NONE, FAMILY_HTTP, FAMILY_GRPC, FAMILY_THRIFT, FAMILY_PROTOBUF, FAMILY_OTHER };
+enum family { FAMILY_NONE, FAMILY_HTTP, FAMILY_GRPC, FAMILY_THRIFT, FAMILY_PROTOBUF, FAMILY_DUBBO };
 
 /* A ttstream of protobuf structs says neither binary nor compact. */
 static bool is_protobuf_stream(const char *transport)
@@ -78,7 +78,7 @@ static enum family family_of(const struct redact_body *b)
 		{"grpc", FAMILY_GRPC},       {"thrift", FAMILY_THRIFT},
 		{"ttheader", FAMILY_THRIFT}, {"theader", FAMILY_THRIFT},
 		{"brpc", FAMILY_PROTOBUF},   {"kitex_protobuf", FAMILY_PROTOBUF},
-		{"dubbo2", FAMILY_OTHER},
+		{"dubbo2", FAMILY_DUBBO},
 	};
 	if (is_protobuf_stream(b->transport))
 		return FAMILY_PROTOBUF;
@@ -146,12 +146,14 @@ static bool looks_like_json(struct bytes in)
 
 bool redact_body_wanted(const struct redactor *r, const struct redact_body *b)
 {
+	if (!r->bodies && (!b->protocol || strcmp(b->protocol, "dubbo2") != 0))
+		return false;
 	switch (family_of(b)) {
-	case FAMILY_HTTP: return redactor_has_body_rules(r);
+	case FAMILY_HTTP: return r->bodies;
 	case FAMILY_GRPC: return r->protobuf.n || r->json.n || r->body_regex.n;
 	case FAMILY_THRIFT: return r->thrift.n || r->body_regex.n;
 	case FAMILY_PROTOBUF: return r->protobuf.n || r->body_regex.n;
-	case FAMILY_OTHER: return r->body_regex.n;
+	case FAMILY_DUBBO: return r->headers.n || r->body_regex.n;
 	case FAMILY_NONE: break;
 	}
 	return false;
@@ -235,6 +237,7 @@ static int engine_of(const struct redact_body *b, const struct redactor *r, stru
 		break;
 	case FAMILY_THRIFT: *out = r->thrift.n ? redact_thrift : NULL; break;
 	case FAMILY_PROTOBUF: *out = r->protobuf.n ? redact_protobuf : NULL; break;
+	case FAMILY_DUBBO: *out = redact_dubbo; break;
 	default: break;
 	}
 	return REDACT_WHYS;
