@@ -343,7 +343,7 @@ static struct call *call_open(struct calls *cs, struct conn *conn, struct call_q
 		c->reply_maybe_lost = !is_ordered(q, c) && at->ack_off < q->lost_to;
 		list_add_tail(&cs->wait, &c->in_wait);
 	}
-	cs->sink.sample(cs->sink.ctx, c);
+	cs->sink.sample(cs->sink.ctx, c, p, at->last_ns);
 	return c;
 }
 

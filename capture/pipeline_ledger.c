@@ -89,8 +89,8 @@ int pipeline_write_ledger(struct pipeline *p, bool final)
 					  .last_record_number = t.records,
 					  .lost = t.lost,
 					  .n_lost = t.n_lost,
-					  .rules = &t.rule,
-					  .n_rules = 1};
+					  .rules = t.rules,
+					  .n_rules = t.n_rules};
 		l.unprovable =
 			p->sink_ops->ledger_provable && !p->sink_ops->ledger_provable(p->sink);
 		l.n_stages = pipeline_ledger(p, stages, PIPELINE_STAGES_MAX + 16);

@@ -34,8 +34,9 @@ int settings_file_next(struct settings_file *f)
 	return settings_file_fail(f, "", what);
 }
 
-bool settings_file_is_null(const struct yaml_item *i)
+bool settings_file_is_null(const struct settings_file *f)
 {
+	const struct yaml_item *i = &f->item;
 	static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
 	for (size_t k = 0; !i->quoted && k < 5; k++)
 		if (strcmp(i->text, nulls[k]) == 0)
@@ -50,9 +51,8 @@ static int set_scalar(struct settings_file *f, const struct option *o, bool on, 
 	char err[OPTION_ERROR_MAX];
 	const char *text = f->item.text;
 
-	if (settings_file_is_null(&f->item) || (o->kind == OPTION_BOOL && f->item.quoted)) {
-		option_refuse(o, text, settings_file_is_null(&f->item) ? "is no value" : "is text",
-			      err);
+	if (settings_file_is_null(f) || (o->kind == OPTION_BOOL && f->item.quoted)) {
+		option_refuse(o, text, settings_file_is_null(f) ? "is no value" : "is text", err);
 		return settings_file_fail(f, key, err);
 	}
 	if (o->kind == OPTION_BOOL && !on)
@@ -93,38 +93,64 @@ static int set_list(struct settings_file *f, const struct option *o, const char 
 }
 
 /* limit: {calls: 100, time: 5s} */
-static int set_map(struct settings_file *f, const struct option *o, const char *key)
+static int limit_member(struct settings_file *f, const struct option *o, const char *key,
+			unsigned *seen)
 {
 	static const char *const members[] = {"calls", "bytes", "time"};
 	char err[OPTION_ERROR_MAX], prefix[16];
+	unsigned m = 0;
+
+	while (m < 3 && strcmp(f->item.text, members[m]) != 0)
+		m++;
+	if (m == 3) {
+		option_refuse(o, f->item.text, "is no limit", err);
+		return settings_file_fail(f, key, err);
+	}
+	if (*seen & 1u << m)
+		return settings_file_fail(f, key, "a limit given twice: allowed is once");
+	*seen |= 1u << m;
+	int rc = settings_file_next(f);
+	if (rc == 1 && f->item.kind != YAML_SCALAR)
+		return settings_file_fail(f, key, "a limit is one value");
+	snprintf(prefix, sizeof(prefix), "%s=", members[m]);
+	return rc < 1 ? -EINVAL : set_scalar(f, o, true, key, prefix);
+}
+
+static int pair_of(struct settings_file *f, const struct option *o, bool on, const char *key);
+
+/* budget: {cpu: 10%}: the option budget-cpu */
+static int group_member(struct settings_file *f, const struct option *o, const char *key)
+{
+	char name[SETTINGS_KEY_MAX];
+	bool on;
+	snprintf(name, sizeof(name), "%s-%s", o->name, f->item.text);
+	const struct option *member = settings_find(bytes_str(name), &on);
+	if (!member) {
+		char err[OPTION_ERROR_MAX];
+		option_refuse(o, f->item.text, "is no member", err);
+		return settings_file_fail(f, key, err);
+	}
+	return pair_of(f, member, true, name);
+}
+
+static int set_map(struct settings_file *f, const struct option *o, const char *key)
+{
+	char err[OPTION_ERROR_MAX];
 	unsigned seen = 0;
 	int rc;
 
-	if (o->kind != OPTION_LIMIT) {
+	if (o->kind != OPTION_LIMIT && o->kind != OPTION_GROUP) {
 		option_refuse(o, "{...}", "is a mapping", err);
 		return settings_file_fail(f, key, err);
 	}
 	while ((rc = settings_file_next(f)) == 1 && f->item.kind == YAML_SCALAR) {
-		unsigned m = 0;
-		while (m < 3 && strcmp(f->item.text, members[m]) != 0)
-			m++;
-		if (m == 3) {
-			option_refuse(o, f->item.text, "is no limit", err);
-			return settings_file_fail(f, key, err);
-		}
-		if (seen & 1u << m)
-			return settings_file_fail(f, key, "a limit given twice: allowed is once");
-		seen |= 1u << m;
-		rc = settings_file_next(f);
-		if (rc == 1 && f->item.kind != YAML_SCALAR)
-			return settings_file_fail(f, key, "a limit is one value");
-		snprintf(prefix, sizeof(prefix), "%s=", members[m]);
-		if (rc < 1 || set_scalar(f, o, true, key, prefix) < 0)
+		rc = o->kind == OPTION_LIMIT ? limit_member(f, o, key, &seen)
+					     : group_member(f, o, key);
+		if (rc < 0)
 			return -EINVAL;
 	}
 	if (rc == 1 && f->item.kind != YAML_MAP_END)
-		return settings_file_fail(f, key,
-					  "a limit is named by a word: calls, bytes or time");
+		return settings_file_fail(f, key, "what it is made of is named by words");
 	return rc == 1 ? 0 : -EINVAL;
 }
 
@@ -140,6 +166,8 @@ static int unknown_key(struct settings_file *f, const char *key)
 
 static int value_of(struct settings_file *f, const struct option *o, bool on, const char *key)
 {
+	if (o->kind == OPTION_RULES)
+		return settings_rules_read(f);
 	if (strcmp(key, "redact") == 0 && f->item.kind == YAML_MAP)
 		return settings_redact(f);
 	switch (f->item.kind) {
@@ -149,17 +177,10 @@ static int value_of(struct settings_file *f, const struct option *o, bool on, co
 	}
 }
 
-/* A key and its value. What a flag set is checked as well, into a settings that is thrown away. */
-static int pair(struct settings_file *f)
+/* The value of a key. What a flag set is checked as well, into a settings that is thrown away. */
+static int pair_of(struct settings_file *f, const struct option *o, bool on, const char *key)
 {
-	char key[SETTINGS_KEY_MAX];
-	bool on = true;
 	struct settings *into = f->s, scratch;
-
-	snprintf(key, sizeof(key), "%s", f->item.text);
-	const struct option *o = settings_find(bytes_str(f->item.text), &on);
-	if (!o || o->kind == OPTION_ACTION || o->flag_only)
-		return unknown_key(f, key);
 	uint64_t bit = 1ull << (o - settings_options);
 	if (f->seen & bit)
 		return settings_file_fail(f, key, "given twice: allowed is once");
@@ -178,12 +199,24 @@ static int pair(struct settings_file *f)
 	return rc;
 }
 
+static int pair(struct settings_file *f)
+{
+	char key[SETTINGS_KEY_MAX];
+	bool on = true;
+
+	snprintf(key, sizeof(key), "%s", f->item.text);
+	const struct option *o = settings_find(bytes_str(f->item.text), &on);
+	if (!o || o->kind == OPTION_ACTION || o->flag_only)
+		return unknown_key(f, key);
+	return pair_of(f, o, on, key);
+}
+
 static int mapping(struct settings_file *f)
 {
 	int rc = settings_file_next(f);
 	if (rc < 0)
 		return rc;
-	if (rc == 0 || (f->item.kind == YAML_SCALAR && settings_file_is_null(&f->item)))
+	if (rc == 0 || (f->item.kind == YAML_SCALAR && settings_file_is_null(f)))
 		return settings_file_fail(
 			f, "", "nothing in it: allowed are 'name: value' lines, one at least");
 	if (f->item.kind != YAML_MAP)

@@ -32,7 +32,7 @@ static int text_of(struct settings_file *f, const char *key)
 {
 	if (f->item.kind != YAML_SCALAR)
 		return settings_file_fail(f, key, "neither a list nor a mapping belongs here");
-	if (settings_file_is_null(&f->item))
+	if (settings_file_is_null(f))
 		return settings_file_fail(f, key, "no value: allowed is text");
 	return 0;
 }
