@@ -125,7 +125,8 @@ static void status_redact(struct redacting *r, const struct call_unredacted *was
 	struct call *c = r->c;
 	const struct call_message *m = &c->msg[DIR_RESPONSE];
 	bool whole = m->done && m->body.n == m->body_bytes && !m->told;
-	if (!c->status_text.n || !status_in_body(c) || (whole && !was->swapped[DIR_RESPONSE]))
+	if (!c->status_text.n || !redactor_has_body_rules(c->redactor) || !status_in_body(c) ||
+	    (whole && !was->swapped[DIR_RESPONSE]))
 		return;
 	c->status_text = BYTES("[redacted]");
 	c->flags |= FLAG_REDACTED;
@@ -167,15 +168,17 @@ void call_redact_begin(struct calls *cs, struct call *c, struct call_unredacted 
 			      .room = CALL_PART_BODY_MAX + GROWTH_MAX};
 	struct call_stream_message *stream = NULL;
 	*was = (struct call_unredacted) {0};
-	if (!c->redactor || !c->sampled || !redactor_has_body_rules(c->redactor))
+	if (!c->redactor || !c->sampled)
+		return;
+	struct redact_body response = body_of(c, DIR_RESPONSE);
+	if (!redact_body_wanted(c->redactor, &response))
 		return;
 	if (c->streamed && !(stream = places_copy(c))) {
 		drop_all(&r, was);
 		return;
 	}
 	for (int d = 0; d < 2; d++) {
-		struct redact_body b = body_of(c, (enum dir)d);
-		if (!c->msg[d].body.n || !redact_body_wanted(c->redactor, &b))
+		if (!c->msg[d].body.n)
 			continue;
 		if (c->streamed)
 			stream_redact(&r, (enum dir)d, stream, was);
@@ -186,9 +189,7 @@ void call_redact_begin(struct calls *cs, struct call *c, struct call_unredacted 
 		was->stream = c->stream;
 		c->stream = stream;
 	}
-	struct redact_body b = body_of(c, DIR_RESPONSE);
-	if (redact_body_wanted(c->redactor, &b))
-		status_redact(&r, was);
+	status_redact(&r, was);
 }
 
 void call_redact_end(struct calls *cs, struct call *c, struct call_unredacted *was)

@@ -47,7 +47,7 @@ struct flow_node {
 		[2]; /* server's port as the client's and as its own socket has it; 0: not known */
 	uint8_t last_side; /* of the last run; 2: none yet */
 	uint8_t rst_side;
-	bool reversed : 1, told : 1, closed : 1, rst : 1, self : 1, muted : 1;
+	bool reversed, told, closed, rst, self, muted;
 	bool peer_known[2]; /* by enum dir: the server's address in packets of this direction */
 };
 

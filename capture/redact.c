@@ -87,7 +87,7 @@ static bool is_cookie(struct bytes name, bool *set)
  * ByteDance's frameworks carry a caller's values under a prefix, in HTTP with '-' (bytedance/gopkg cloud/metainfo): the
  * name behind it is what tells.
  */
-static struct bytes plain_name(struct bytes name)
+struct bytes redact_plain_name(struct bytes name)
 {
 	enum { PREFIX = 12 };
 	static const char *const prefixes[] = {"rpc_transit_", "rpc_persist_", "rpc-transit-",
@@ -118,7 +118,7 @@ bool redact_text(const struct redaction *r, enum redact_on on, struct bytes *tex
 	const struct redact_regex *x =
 		on == REDACT_ON_PATH ? &r->by->path_regex : &r->by->header_regex;
 	struct redact_matches *m = &r->by->matches;
-	if (!x->db || !text->n)
+	if (!x->n || !text->n)
 		return false;
 	if (redact_regex_find(x, *text, m) < 0) {
 		*text = redact_value(r, REDACT_REGEX, REDACT_MASK, *text);
@@ -150,7 +150,7 @@ static bool header_redact(const struct redaction *r, struct header *h, bool *gon
 {
 	const struct redactor *by = r->by;
 	bool set_cookie, any = false;
-	struct bytes name = plain_name(h->name);
+	struct bytes name = redact_plain_name(h->name);
 	const struct redact_name *rule = redact_names_find(&by->headers, name);
 	if (h->provenance == PROVENANCE_UNKNOWN && h->name.n == 0) {
 		h->value = redact_value(r, REDACT_UNKNOWN_NAME, REDACT_MASK, h->value);
@@ -260,6 +260,7 @@ static int compile(struct redactor *r, const struct redactor *before, char *err,
 		rc = redact_regex_init(&r->path_regex, rules, REDACT_ON_PATH, err, err_n);
 	if (rc == 0)
 		rc = redact_regex_init(&r->body_regex, rules, REDACT_ON_BODY, err, err_n);
+	r->bodies = r->json.n || r->form.n || r->thrift.n || r->protobuf.n || r->body_regex.n;
 	if (rc == 0)
 		rc = redact_token_init(&r->token, rules, before, err, err_n);
 	r->masks = rc == 0 && r->json.n
@@ -322,7 +323,7 @@ void redactor_unref(struct redactor *r)
 
 bool redactor_has_body_rules(const struct redactor *r)
 {
-	return r->json.n || r->form.n || r->thrift.n || r->protobuf.n || r->body_regex.db;
+	return r->bodies;
 }
 
 void redact_ledger(const struct redact_counts *c, struct ledger_stage *out)
@@ -330,8 +331,8 @@ void redact_ledger(const struct redact_counts *c, struct ledger_stage *out)
 	static const char *const names[REDACT_WHYS] = {
 		[REDACT_ENCODING] = "encoding",     [REDACT_INVALID] = "invalid",
 		[REDACT_LATER_PART] = "later_part", [REDACT_CUT] = "cut",
-		[REDACT_GROWN] = "grown",           [REDACT_DROPPED] = "dropped",
-		[REDACT_NO_MEMORY] = "no_memory",
+		[REDACT_GROWN] = "grown",           [REDACT_SLOW] = "slow",
+		[REDACT_DROPPED] = "dropped",       [REDACT_NO_MEMORY] = "no_memory",
 	};
 	*out = (struct ledger_stage) {.name = "redact", .unit = "bodies", .in = c->bodies};
 	ledger_exit_add(out, "unchanged", c->unchanged, false);

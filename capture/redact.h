@@ -28,15 +28,14 @@ struct redactor *redactor_new(const struct redact_rules *rules, const struct red
 			      char *err, size_t err_n);
 struct redactor *redactor_ref(struct redactor *r); /* NULL stays NULL */
 void redactor_unref(struct redactor *r);
-/* Does any rule look into bodies? */
-bool redactor_has_body_rules(const struct redactor *r);
-
+bool redactor_has_body_rules(const struct redactor *r); /* from the configuration */
 /* Why a body was dropped whole; names of exits of ledger stage `redact`. */
 enum redact_why {
 	REDACT_ENCODING, /* compressed, or an encoding or framing that is not known */
 	REDACT_INVALID, /* not what its type says; nested too deep */
 	REDACT_LATER_PART, /* the rest of a body whose beginning left in an earlier record */
 	REDACT_CUT, /* it is not whole, and a rule would need it whole */
+	REDACT_SLOW, /* patterns took more time than a text of its length gets, or matched too often */
 	REDACT_GROWN, /* longer than a record holds, once redacted */
 	REDACT_DROPPED, /* a rule's action */
 	REDACT_NO_MEMORY,

@@ -59,7 +59,7 @@ void redact_job_replace(struct redact_job *j, enum redact_kind kind, enum redact
 
 /* ---- what a body is ---- */
 
-enum family { FAMILY_NONE, FAMILY_HTTP, FAMILY_GRPC, FAMILY_THRIFT, FAMILY_PROTOBUF, FAMILY_OTHER };
+enum family { FAMILY_NONE, FAMILY_HTTP, FAMILY_GRPC, FAMILY_THRIFT, FAMILY_PROTOBUF, FAMILY_DUBBO };
 
 /* A ttstream of protobuf structs says neither binary nor compact. */
 static bool is_protobuf_stream(const char *transport)
@@ -78,7 +78,7 @@ static enum family family_of(const struct redact_body *b)
 		{"grpc", FAMILY_GRPC},       {"thrift", FAMILY_THRIFT},
 		{"ttheader", FAMILY_THRIFT}, {"theader", FAMILY_THRIFT},
 		{"brpc", FAMILY_PROTOBUF},   {"kitex_protobuf", FAMILY_PROTOBUF},
-		{"dubbo2", FAMILY_OTHER},
+		{"dubbo2", FAMILY_DUBBO},
 	};
 	if (is_protobuf_stream(b->transport))
 		return FAMILY_PROTOBUF;
@@ -146,12 +146,14 @@ static bool looks_like_json(struct bytes in)
 
 bool redact_body_wanted(const struct redactor *r, const struct redact_body *b)
 {
+	if (!r->bodies && (!b->protocol || strcmp(b->protocol, "dubbo2") != 0))
+		return false;
 	switch (family_of(b)) {
-	case FAMILY_HTTP: return redactor_has_body_rules(r);
-	case FAMILY_GRPC: return r->protobuf.n || r->json.n || r->body_regex.db;
-	case FAMILY_THRIFT: return r->thrift.n || r->body_regex.db;
-	case FAMILY_PROTOBUF: return r->protobuf.n || r->body_regex.db;
-	case FAMILY_OTHER: return r->body_regex.db;
+	case FAMILY_HTTP: return r->bodies;
+	case FAMILY_GRPC: return r->protobuf.n || r->json.n || r->body_regex.n;
+	case FAMILY_THRIFT: return r->thrift.n || r->body_regex.n;
+	case FAMILY_PROTOBUF: return r->protobuf.n || r->body_regex.n;
+	case FAMILY_DUBBO: return r->headers.n || r->body_regex.n;
 	case FAMILY_NONE: break;
 	}
 	return false;
@@ -235,6 +237,7 @@ static int engine_of(const struct redact_body *b, const struct redactor *r, stru
 		break;
 	case FAMILY_THRIFT: *out = r->thrift.n ? redact_thrift : NULL; break;
 	case FAMILY_PROTOBUF: *out = r->protobuf.n ? redact_protobuf : NULL; break;
+	case FAMILY_DUBBO: *out = redact_dubbo; break;
 	default: break;
 	}
 	return REDACT_WHYS;
@@ -244,22 +247,9 @@ static int engine_of(const struct redact_body *b, const struct redactor *r, stru
 static bool hidden_matters(const struct redact_body *b, const struct redactor *r)
 {
 	bool hidden = false;
-	if (family_of(b) != FAMILY_HTTP || r->body_regex.db || b->blind)
+	if (family_of(b) != FAMILY_HTTP || r->body_regex.n || b->blind)
 		return true;
 	return !is_media(header_of(b, "content-type", &hidden));
-}
-
-/*
- * A pattern may begin within what was kept and end behind it: as much is cut off as a match can be long, less the byte
- * that would have made it one.
- */
-static bool regex_trim(const struct redactor *r, struct bytes *in)
-{
-	size_t width = r->body_regex.width;
-	if (width > in->n)
-		return false;
-	in->n -= width ? width - 1 : 0;
-	return true;
 }
 
 static int redact_plain(struct redact_job *j, struct bytes in, struct buf *out)
@@ -275,7 +265,7 @@ static int redact_plain(struct redact_job *j, struct bytes in, struct buf *out)
 	j->in = in;
 	if (engine)
 		rc = pass(j, engine, out);
-	if (rc < 0 || !r->body_regex.db)
+	if (rc < 0 || !r->body_regex.n)
 		return rc;
 	if (rc) { /* the second pass reads what the first one wrote */
 		if (buf_append(&between, bytes_from(buf_bytes(out), start)) < 0)
@@ -284,11 +274,8 @@ static int redact_plain(struct redact_job *j, struct bytes in, struct buf *out)
 		out->n = start;
 		in = buf_bytes(&between);
 	}
-	bool trimmed = j->body->cut;
-	if (trimmed && !regex_trim(r, &in))
-		redact_job_fail(j, REDACT_CUT);
+	bool changed = rc;
 	j->in = in;
-	bool changed = rc || trimmed;
 	rc = j->failed ? -1 : pass(j, binary ? regex_binary : regex_text, out);
 	if (rc == 0 && changed) {
 		redact_job_put(j, in);

@@ -104,7 +104,7 @@ bool redact_cookies(const struct redaction *r, bool set_cookie, struct bytes *va
 		n = put(out, n, bytes_of(v.p + done, (drop ? c.from : c.value) - done));
 		n = put(out, n, with);
 		done = drop ? (set_cookie ? v.n : c.next) : c.end;
-		while (drop && n == 0 && done < v.n && blank(v.p[done]))
+		while (drop && (n == 0 || blank(out[n - 1])) && done < v.n && blank(v.p[done]))
 			done++;
 		dropped |= drop;
 	}

@@ -49,6 +49,8 @@ int redact_names_init(struct redact_names *n, const struct redact_rules *rules,
 		      enum redact_kind kind, const struct bytes *listed, size_t n_listed);
 void redact_names_fini(struct redact_names *n);
 const struct redact_name *redact_names_find(const struct redact_names *n, struct bytes name);
+/* Without the prefix under which ByteDance's frameworks carry a caller's values */
+struct bytes redact_plain_name(struct bytes name);
 /* '*' is any text, '?' any byte; case folded. Time: the product of the lengths at most. */
 bool redact_name_fits(struct bytes glob, struct bytes name);
 /* Names with their %XX (plus: and '+') read, into out. Empty when it is longer than out_n. */
@@ -121,6 +123,7 @@ int redact_form(struct redact_job *j);
 int redact_multipart(struct redact_job *j, struct bytes content_type);
 int redact_thrift(struct redact_job *j);
 int redact_protobuf(struct redact_job *j);
+int redact_dubbo(struct redact_job *j);
 int redact_regex_body(struct redact_job *j, bool same_length);
 
 /* For them (redact_body.c) */
@@ -136,11 +139,12 @@ void redact_job_count(struct redact_job *j, enum redact_kind kind);
 
 /* ---- regular expressions (redact_regex.c) ---- */
 
+struct redact_re2;
 struct redact_regex {
-	void *db, *scratch; /* hs_database_t, hs_scratch_t; NULL: no pattern */
-	const struct redact_rule **rules; /* by id */
+	struct redact_re2 **list; /* one a rule */
+	const struct redact_rule **rules;
 	size_t n;
-	size_t width; /* of the longest match; SIZE_MAX: no bound */
+	struct redact_re2 *any; /* all of them as one, where there are several */
 };
 
 struct redact_match {
@@ -157,8 +161,6 @@ int redact_regex_check(const char *pattern, char err[REDACT_ERROR_MAX]);
 struct redact_matches {
 	struct redact_match *list;
 	size_t n, cap;
-	bool failed;
-	const struct redact_regex *by;
 };
 int redact_regex_find(const struct redact_regex *x, struct bytes text, struct redact_matches *out);
 
@@ -186,6 +188,7 @@ struct redactor {
 	struct redact_paths json, thrift, protobuf;
 	struct redact_regex header_regex, path_regex, body_regex;
 	struct redact_matches matches;
+	bool bodies; /* a rule is about bodies */
 	redact_mask *masks; /* of the JSON engine, REDACT_DEPTH_MAX + 2 levels */
 	struct buf text; /* scratch: decoded text */
 };
