@@ -295,6 +295,7 @@ static int open_stages(struct pipeline *p)
 		.framer = {s->header_bytes, s->header_count, (uint32_t)s->max_streams, 64 << 20},
 		.gather_max = 1 << 20,
 		.opened = on_conn,
+		.never = pipeline_never,
 		.ctx = p};
 	p->conns = conns_new(&cc);
 	struct flow_cfg fc = {.max_flows = s->max_connections,
@@ -311,6 +312,8 @@ static int open_stages(struct pipeline *p)
 	if (getrandom(&fc.seed, sizeof(fc.seed), 0) < 0)
 		fc.seed = p->start_ns;
 	fc.listens_ctx = p;
+	fc.verdict = pipeline_verdict;
+	fc.verdict_ctx = p;
 	p->flows = p->conns ? flow_table_new(&fc) : NULL;
 	if (!p->calls || !p->flows)
 		return -ENOMEM;

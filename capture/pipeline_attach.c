@@ -52,6 +52,7 @@ static int attach_open(struct pipeline *p, const struct attach_ops *ops, const c
 	p->ops = ops;
 	__atomic_store_n(&p->attach, a, __ATOMIC_RELEASE);
 	own_ports_tell(p);
+	flow_mute_again(p->flows);
 	struct epoll_event e = {.events = EPOLLIN, .data.fd = ops->fd(a)};
 	if (e.data.fd >= 0)
 		epoll_ctl(p->ep_sleep, EPOLL_CTL_ADD, e.data.fd, &e);

@@ -49,6 +49,9 @@ void pipeline_detach(struct pipeline *p);
 
 uint64_t pipeline_seed(const struct pipeline *p); /* of what sampling draws by */
 
+bool pipeline_never(void *ctx, struct conn *c, const char *protocol); /* conns_cfg.never */
+bool pipeline_verdict(void *ctx, uint32_t slot, uint32_t word); /* flow_cfg.verdict */
+
 /* A --limit is reached: the end, or with --idle nothing is attached any more. */
 void pipeline_limit(struct pipeline *p);
 

@@ -326,11 +326,6 @@ void sampler_made(struct sampler *s, const struct sample_state *st, uint64_t byt
 
 /* ---- connections ---- */
 
-static bool keeps_none(const struct sample_rule *r)
-{
-	return r->drop || (r->probability <= 0 && !r->first_per_method && !sample_rule_has_tail(r));
-}
-
 /* Does it look at nothing but the connection, of which this is known? */
 static bool is_of_conn(const struct sample_rule *r, bool protocol_known)
 {
@@ -342,15 +337,15 @@ static bool is_of_conn(const struct sample_rule *r, bool protocol_known)
 bool sampler_never(const struct sampler *s, const struct sample_call *conn)
 {
 	bool known = conn->protocol.n > 0;
-	for (size_t i = 0; i <= s->n; i++) {
+	for (size_t i = 0; i < s->n; i++) {
 		const struct sample_rule *r = &s->rules[i];
 		if (!matches_conn(r, conn) ||
 		    (known && !sample_pattern_match(&r->protocol, conn->protocol)))
 			continue;
-		if (!keeps_none(r))
+		if (!r->drop)
 			return false;
 		if (is_of_conn(r, known))
 			return true;
 	}
-	return true;
+	return false;
 }
