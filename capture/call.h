@@ -17,6 +17,7 @@
 #include "base/ledger.h"
 #include "base/list.h"
 #include "capture/call_index.h"
+#include "capture/sample.h"
 #include "rpc/framer.h"
 
 /* Bodies in one record, a stream message counting for its own fields too: leaves room for two header blocks and
@@ -31,6 +32,10 @@ struct call_message {
 	bool body_closed; /* keep no more of the body: limit reached, or a hole */
 	bool head_sent; /* a part carried its headers */
 	bool count_only; /* its body is counted, not kept */
+	bool blind; /* not all of its headers could be kept */
+	bool compressed; /* its framer says so */
+	uint64_t attachment; /* of the body's end: what no schema describes (bRPC) */
+	bool told; /* a part told some of the body, or of the present message; kept with body rules only */
 	uint64_t start_ns, end_ns;
 	struct header *headers, *trailers; /* in the call's arena */
 	size_t n_headers, n_trailers;
@@ -49,6 +54,8 @@ struct call_stream_message {
 	uint64_t body_bytes; /* true length */
 	bool compressed;
 };
+
+struct rule_set; /* capture/recorder.h */
 
 struct call {
 	struct list in_conn; /* calls of the connection, in the order of requests */
@@ -70,13 +77,20 @@ struct call {
 	bool reply_begun; /* bytes of its head came, but not all */
 	bool by_order; /* its id proves nothing: head.by_order */
 	bool reply_maybe_lost; /* by id: it may have been in a gap */
-	bool sampled; /* its record is wanted */
+	bool sampled; /* its record is wanted, at least until its end */
+	bool decided; /* whether it is, is settled */
 	bool over_limit; /* it is not, because of --limit */
 	bool messages; /* its bodies are rows of messages */
 	bool streamed; /* told as stream messages; else what is kept of a direction is one body */
 	bool ending; /* nothing more will come: what it was is known, also in a part that is not the last */
+	struct rule_set *rules; /* that decide about it, from sample() to its last part */
+	struct sample_state sample;
+	double share; /* of connections that was captured when it opened */
+	struct redactor *redactor; /* the one in force when it opened, a reference; NULL: none */
 	double weight;
 	const char *rule;
+	uint64_t body_max; /* kept of each body, by its rule */
+	uint64_t record_bytes; /* of its records so far */
 	const char *protocol, *transport;
 	struct bytes service, method, path, status_text, trace_id, span_id;
 	int32_t status;
@@ -123,8 +137,9 @@ struct call_sink {
 	 * False: no record was made of it.
 	 */
 	bool (*part)(void *ctx, struct call *c, bool last);
-	/* Wanted? Sets sampled, weight, rule. Called when the call opens. */
-	void (*sample)(void *ctx, struct call *c);
+	/* Wanted? Sets sampled, rule, body_max. Called when the call opens, with the piece that opened it: its first
+	 * head. Its last part() follows once. */
+	void (*sample)(void *ctx, struct call *c, const struct piece *p, uint64_t now_ns);
 	void *ctx;
 };
 
@@ -139,7 +154,7 @@ struct call_limits {
 	uint32_t part_messages;
 	uint64_t part_ns;
 	uint64_t seed; /* of tables keyed by what a peer sends */
-	bool redact;
+	bool redact; /* by the built-in lists, until calls_set_redactor() */
 };
 
 /* Messages of a direction that have begun, as far as the framer told */
@@ -150,12 +165,23 @@ static inline uint64_t call_messages(const struct call *c, enum dir dir)
 
 /* All calls of a capture: the pool, the caps, the counters. */
 struct calls;
+struct redactor; /* capture/redact.h */
+struct redact_counts;
+/* NULL: no memory. */
 struct calls *calls_new(const struct call_limits *limits, const struct call_sink *sink);
 void calls_free(struct calls *cs);
 size_t calls_open(const struct calls *cs);
 /* Calls whose request has waited longer than the time-out leave as NO_RESPONSE with `timeout`; streams give out
  * the part that they owe by time. */
 void calls_expire(struct calls *cs, uint64_t now_ns);
+/* For calls that open from now on; takes a reference of its own. NULL: nothing is redacted. */
+void calls_set_redactor(struct calls *cs, struct redactor *r);
+struct redactor *calls_redactor(const struct calls *cs); /* the one in force; borrowed */
+const struct redact_counts *calls_redact_counts(const struct calls *cs);
+/* Stage `redact`: bodies under a rule. */
+size_t calls_redact_ledger(const struct calls *cs, struct ledger_stage *out, size_t max);
+/* Kept of each body from now on; never more than limits.body. */
+void calls_set_body(struct calls *cs, uint64_t bytes);
 /* Stages `messages` (messages) and `pairing` (calls). */
 size_t calls_ledger(const struct calls *cs, struct ledger_stage *out, size_t max);
 /* Bodies that lost what was kept of them to limits.open_bodies. */
@@ -225,6 +251,10 @@ void call_cut(struct call_queue *q, enum dir dir, uint64_t corr);
 
 /* The replies ended within a head: the call that it belongs to, when order tells, was not left without an answer. */
 void call_head_cut(struct call_queue *q);
+
+/* The server will answer nothing more: as call_close(), but that a request which was answered before its end may still
+ * come to it. */
+void call_answered(struct calls *cs, struct call_queue *q);
 
 /* The connection is over: what is still open leaves by `how`. */
 void call_close(struct calls *cs, struct call_queue *q, enum end_how how);

@@ -24,6 +24,11 @@ struct slice {
 	size_t off[2]; /* where a message begins in it that the part tells, but not its end */
 };
 
+static uint64_t least64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static size_t least(size_t a, size_t b)
 {
 	return a < b ? a : b;
@@ -115,7 +120,10 @@ static void slice_send(struct calls *cs, struct call *c, const struct slice *s, 
 		if (c->stream[i].compressed)
 			c->flags |= FLAG_COMPRESSED;
 	c->n_stream = s->messages;
+	struct call_unredacted was;
+	call_redact_begin(cs, c, &was);
 	bool sent = cs->sink.part(cs->sink.ctx, c, last);
+	call_redact_end(cs, c, &was);
 	if (!sent && !last)
 		c->flags |= FLAG_TRUNCATED;
 	c->n_stream = n_stream;
@@ -275,6 +283,7 @@ void call_body_add(struct calls *cs, struct call *c, enum dir dir, const struct 
 	if (p->body.p && p->body.n && !m->count_only && c->sampled)
 		body_keep(
 			cs, c, dir,
-			bytes_head(p->body, call_message_room(c, dir, p->body.n, cs->limits.body)));
+			bytes_head(p->body, call_message_room(c, dir, p->body.n,
+							      least64(cs->body_max, c->body_max))));
 	stream_begin(cs, c);
 }

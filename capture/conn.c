@@ -37,6 +37,7 @@ static bool framer_adopt(struct conns *cs, struct conn *c, const struct framer_o
 		if (c->d[i].mode != CONN_ENDED)
 			c->d[i].mode = late ? CONN_RESYNC : CONN_RUN;
 	}
+	conns_wanted(cs, c);
 	return true;
 }
 
@@ -317,7 +318,7 @@ static bool conn_probe_late(struct conns *cs, struct conn *c, enum dir dir, stru
 	struct prober_verdict v = {0};
 	if (d->gather.n)
 		v = conn_ask(c, false, true);
-	if (v.ops && v.ops != &framer_opaque && (c->turned || v.ops->late_sure)) {
+	if (v.ops && v.ops != &framer_opaque && (c->turned || v.sure)) {
 		enum dir request = v.reversed ? DIR_RESPONSE : DIR_REQUEST;
 		if (c->newest == request) /* an older reply is none to it */
 			conn_gather_drop(cs, &c->d[dir_other(request)],
@@ -438,8 +439,7 @@ static void dir_finish(struct conns *cs, struct conn *c, enum dir dir)
 	d->mode = CONN_ENDED;
 	if (dir == DIR_RESPONSE && d->how == END_FIN && c->ops &&
 	    c->queue.pairing != PAIRING_TUNNEL)
-		call_close(cs->cfg.calls, &c->queue,
-			   END_FIN); /* the server will answer nothing more */
+		call_answered(cs->cfg.calls, &c->queue);
 	if (c->d[dir_other(dir)].mode == CONN_SWITCHED) {
 		conn_switch(cs, c);
 		conn_pump(cs, c, dir_other(dir), &none);
@@ -575,8 +575,10 @@ static void on_close(void *ctx, struct flow *f, enum flow_end end)
 {
 	/* A close that nobody saw is most often a reset by a kernel whose socket was gone. */
 	static const enum end_how hows[] = {
-		[FLOW_FIN] = END_FIN,         [FLOW_RST] = END_RST,      [FLOW_REUSED] = END_RST,
-		[FLOW_EVICTED] = END_EVICTED, [FLOW_VANISHED] = END_RST, [FLOW_STOP] = END_STOP};
+		[FLOW_FIN] = END_FIN,      [FLOW_RST] = END_RST,
+		[FLOW_REUSED] = END_RST,   [FLOW_EVICTED] = END_EVICTED,
+		[FLOW_VANISHED] = END_RST, [FLOW_STOP] = END_STOP,
+		[FLOW_UNMUTED] = END_FIN,  [FLOW_SAMPLED_OUT] = END_EVICTED};
 	struct conn *c = f->user;
 	if (!c)
 		return;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "capture/attach.h"
+#include "capture/governor.h"
 #include "capture/recorder.h"
 #include "capture/settings.h"
 #include "sink/sink.h"
@@ -46,6 +47,10 @@ int pipeline_run(struct pipeline *p);
 /* Nobody reads the sink any more (a closed stdout). */
 bool pipeline_sink_finished(const struct pipeline *p);
 void pipeline_stop(struct pipeline *p);
+
+/* The rules of its settings are in force for calls that open from now on; what was muted is joined again. -ENOMEM:
+ * the old ones stay. */
+int pipeline_set_rules(struct pipeline *p);
 void pipeline_free(struct pipeline *p);
 
 struct pipeline_status {
@@ -56,6 +61,9 @@ struct pipeline_status {
 	const struct attach_ops *attach_ops;
 	struct recorder_totals totals;
 	double seconds;
+	bool governed; /* a budget is set */
+	bool probe_measured; /* the probe's part of the CPU is; else estimated */
+	struct governor_state governor;
 };
 struct pipeline_status pipeline_status(const struct pipeline *p);
 bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls);

@@ -46,7 +46,10 @@ size_t pipeline_ledger(const struct pipeline *p, struct ledger_stage *out, size_
 	n += flow_ledger(p->flows, out + n, max - n);
 	n += conns_ledger(p->conns, out + n, max - n);
 	n += calls_ledger(p->calls, out + n, max - n);
+	n += calls_redact_ledger(p->calls, out + n, max - n);
 	n += recorder_ledger(p->recorder, out + n, max - n);
+	if (p->governor)
+		n += governor_ledger(p->governor, out + n, max - n);
 	return n;
 }
 
@@ -88,8 +91,8 @@ int pipeline_write_ledger(struct pipeline *p, bool final)
 					  .last_record_number = t.records,
 					  .lost = t.lost,
 					  .n_lost = t.n_lost,
-					  .rules = &t.rule,
-					  .n_rules = 1};
+					  .rules = t.rules,
+					  .n_rules = t.n_rules};
 		l.unprovable =
 			p->sink_ops->ledger_provable && !p->sink_ops->ledger_provable(p->sink);
 		l.n_stages = pipeline_ledger(p, stages, PIPELINE_STAGES_MAX + 16);

@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "capture/redact_rules.h"
+
 enum { SETTINGS_PORTS_MAX = 256, SETTINGS_FILE_MAX = 1 << 20 };
 
 struct settings {
@@ -22,10 +24,17 @@ struct settings {
 	uint64_t spool_bytes; /* 256 MiB */
 	double sample; /* 0 .. 1, of the calls */
 	double connections; /* 0 .. 1, of the connections */
+	struct sample_rule *rules; /* the first that matches decides; SAMPLE_RULES_MAX at most */
+	size_t n_rules;
+	uint16_t proxy_ports[SETTINGS_PORTS_MAX]; /* servers there are the proxy */
+	size_t n_proxy_ports;
+	double budget_cpu; /* of one CPU; 0: none */
+	uint64_t budget_memory; /* bytes; 0: none */
 	uint64_t limit_calls, limit_bytes, limit_ns; /* 0: none */
 	uint64_t body_limit; /* bytes kept per message; UINT64_MAX: none */
 	uint64_t call_timeout_ns;
 	bool redact, idle, reattach;
+	struct redact_rules redact_rules; /* of a file's `redact:` mapping; with redact only */
 	char *ready_file;
 	char *config_file;
 	bool check_only;
@@ -60,6 +69,10 @@ int settings_parse(struct settings *s, int argc, char **argv);
  * ends in what is allowed goes to err, -EINVAL, and *s is as before.
  */
 int settings_load(struct settings *s, const char *path, FILE *err);
+
+/* What decides about calls by these settings: the rules, then --sample. NULL: no memory. */
+struct sampler;
+struct sampler *settings_sampler(const struct settings *s, uint64_t seed);
 
 /* The values in force as YAML, one a line; passwords in a sink's properties are masked. */
 void settings_print(const struct settings *s, FILE *out);

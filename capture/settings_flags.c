@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/version.h"
+#include "capture/redact.h"
 #include "capture/settings_table.h"
 
 enum { HELP_COLUMN = 30 };
@@ -98,6 +99,8 @@ static int long_option(struct flags *f, const char *word)
 		strcat(after, "'sidetap capture --help' lists them");
 		return refuse("no such option: --", name, after);
 	}
+	if (o->file_only)
+		return refuse("--", o->name, ": a key of the file only, --config FILE");
 	if (value && !o->arg)
 		return refuse("--", o->name, " takes no value");
 	return option_given(f, o, value, on);
@@ -127,6 +130,20 @@ static int word_given(struct flags *f, const char *word)
 	return refuse("unexpected '", word, "': options begin with - or --, ports are given by -p");
 }
 
+/* What a rule needs besides its text (a key that can be read, patterns that fit together) is tried here. */
+static int redact_try(const struct settings *s)
+{
+	char err[OPTION_ERROR_MAX], safe[OPTION_ERROR_MAX];
+	if (!s->redact || redact_rules_empty(&s->redact_rules))
+		return 0;
+	struct redactor *r = redactor_new(&s->redact_rules, NULL, err, sizeof(err));
+	log_escape(safe, sizeof(safe), bytes_str(err));
+	if (!r)
+		fprintf(stderr, "sidetap capture: %s\n", safe);
+	redactor_unref(r);
+	return r ? 0 : -EINVAL;
+}
+
 int settings_parse(struct settings *s, int argc, char **argv)
 {
 	struct flags f = {s, argv, argc, 1};
@@ -140,6 +157,8 @@ int settings_parse(struct settings *s, int argc, char **argv)
 	}
 	if (rc == 0 && s->config_file)
 		rc = settings_load(s, s->config_file, stderr);
+	if (rc == 0)
+		rc = redact_try(s);
 	if (rc < 0 || rc == 1)
 		return rc;
 	settings_hash(s);
@@ -184,6 +203,7 @@ void settings_help(FILE *out)
 			help_option(o, out);
 	}
 	fputs("\nSIZE is 900, 64k, 1MiB; T is 200ms, 60s, 2h.\n"
+	      "The file may also hold `rules:` (which calls are kept) and `budget: {cpu, memory}`.\n"
 	      "\nExamples:\n"
 	      "  sidetap capture                                what is spoken on loopback\n"
 	      "  sidetap capture -p 8080 -vx --limit calls=10   ten calls with headers, bodies\n"
