@@ -30,6 +30,12 @@ static const char *spool_exit(int e)
 	return e == -ENOSPC ? "spool_no_space" : e == -EAGAIN ? "spool_behind" : "spool_io_error";
 }
 
+/* Nobody will ask again whether an attempt arrived. */
+static const char *lost_exit(const struct record *r, int e)
+{
+	return r->maybe_there ? "possibly_persisted" : spool_exit(e);
+}
+
 /* From the spool first: it is older than what the capture gave. */
 static bool is_older(const struct record *a, const struct record *b)
 {
@@ -127,7 +133,7 @@ static void behind_to_spool(struct kafka *k)
 			return;
 		}
 		if (e < 0)
-			kafka_report(k, r, spool_exit(e));
+			kafka_report(k, r, lost_exit(r, e));
 	}
 }
 
@@ -398,7 +404,7 @@ static void spool_or_lose(struct kafka *k, struct record *r, uint64_t end)
 	while ((e = spool_put(k->spool, &r)) == -EAGAIN && clock_ns(CLOCK_MONOTONIC) < end)
 		poll(NULL, 0, 1);
 	if (e < 0)
-		kafka_report(k, r, spool_exit(e));
+		kafka_report(k, r, lost_exit(r, e));
 }
 
 static void rest_to_spool(struct kafka *k)
