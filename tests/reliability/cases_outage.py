@@ -91,9 +91,9 @@ def with_broken_disk(w, breaks, mends, names, **how):
     mends()
     broker.signal(signal.SIGCONT)
     calls = load.wait()
-    later = Load(RATE, 3)
-    calls += later.wait()
     w.wait_drained(200)
+    calls += Load(RATE, 3).wait()
+    w.wait_drained(60)
     w.rss(cap)
     if how.get("wrap"):
         with open("/proc/%d/task/%d/children" % (cap.pid, cap.pid), encoding="utf-8") as f:
