@@ -14,7 +14,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 CFLAGS ?= -O2 -g
 override CFLAGS += -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fno-strict-aliasing $(SANFLAGS)
 CPPFLAGS += -I. -I$(BUILD)/gen
-LDLIBS := -lbpf -lelf -lz -lpcap -lrdkafka -lzstd -lprotobuf-c -lyaml -ljansson -lnghttp2 -lisal -lpthread -lm
+LDLIBS := -lbpf -lelf -lz -lpcap -lrdkafka -lzstd -lprotobuf-c -lyaml -ljansson -lnghttp2 -lisal -lmicrohttpd -lseccomp -lpthread -lm
 
 # base, rpc, sink, capture, analyze, replay: the library; cli: the program on top of it
 LIB_DIRS := base rpc sink capture analyze replay

@@ -264,6 +264,16 @@ static void body_keep(struct calls *cs, struct call *c, enum dir dir, struct byt
 		bodies_cut(cs);
 }
 
+void calls_set_limits(struct calls *cs, const struct call_limits *limits)
+{
+	cs->limits.body = limits->body;
+	cs->limits.open_bodies = limits->open_bodies;
+	cs->limits.timeout_ns = limits->timeout_ns;
+	cs->limits.part_messages = limits->part_messages;
+	cs->limits.part_ns = limits->part_ns;
+	cs->limits.redact = limits->redact;
+}
+
 void call_body_add(struct calls *cs, struct call *c, enum dir dir, const struct piece *p)
 {
 	struct call_message *m = &c->msg[dir];
@@ -273,8 +283,7 @@ void call_body_add(struct calls *cs, struct call *c, enum dir dir, const struct 
 	}
 	m->body_bytes += p->missing + p->body.n;
 	if (p->body.p && p->body.n && !m->count_only && c->sampled)
-		body_keep(
-			cs, c, dir,
-			bytes_head(p->body, call_message_room(c, dir, p->body.n, cs->limits.body)));
+		body_keep(cs, c, dir,
+			  bytes_head(p->body, call_message_room(c, dir, p->body.n, c->body_limit)));
 	stream_begin(cs, c);
 }

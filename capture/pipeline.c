@@ -154,7 +154,9 @@ static struct record_capture capture_of(struct pipeline *p, const char *attach)
 					.namespace_ = env(s->namespace_, "POD_NAMESPACE"),
 					.container = env(s->container, "CONTAINER_NAME"),
 					.service_name = env(s->service_name, "SERVICE_NAME"),
-					.config_hash = s->config_hash};
+					.config_hash = s->config_hash,
+					.config_version = p->config.version,
+					.config_unix_ns = p->config.changed_unix_ns};
 }
 
 struct sink_opening {
@@ -233,13 +235,7 @@ static int open_sink(struct pipeline *p, char *err, size_t err_n)
 static int open_stages(struct pipeline *p)
 {
 	const struct settings *s = p->s;
-	struct call_limits limits = {.body = s->body_limit,
-				     .open_bodies = s->open_bodies_bytes,
-				     .pending = 65536,
-				     .timeout_ns = s->call_timeout_ns,
-				     .part_messages = (uint32_t)s->part_messages,
-				     .part_ns = s->part_ns,
-				     .redact = s->redact};
+	struct call_limits limits = pipeline_call_limits(p);
 	if (getrandom(&limits.seed, sizeof(limits.seed), 0) < 0)
 		limits.seed = p->start_ns;
 	struct call_sink to = recorder_calls(p->recorder);
@@ -289,6 +285,7 @@ static void block_signals(struct pipeline *p)
 	sigemptyset(&p->set);
 	sigaddset(&p->set, SIGINT);
 	sigaddset(&p->set, SIGTERM);
+	sigaddset(&p->set, SIGHUP);
 	signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_BLOCK, &p->set, NULL);
 }
@@ -319,6 +316,7 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 	snprintf(p->instance, sizeof(p->instance), "%016llx", (unsigned long long)id);
 	p->start_ns = clock_ns(CLOCK_MONOTONIC);
 	p->start_unix_ns = p->ledger_unix_ns = clock_ns(CLOCK_REALTIME);
+	p->config = (struct pipeline_config) {.version = 1, .changed_unix_ns = p->start_unix_ns};
 	p->tick_ns = p->ledger_ns = p->start_ns;
 	p->owner_budget = 200;
 	if (!p->from_file)
@@ -346,7 +344,7 @@ static bool flow_alive(void *ctx, const struct flow *f)
 static void reattach(struct pipeline *p)
 {
 	char err[2048];
-	if (p->attach && p->ops->check && p->ops->check(p->attach) == 0)
+	if (p->paused || (p->attach && p->ops->check && p->ops->check(p->attach) == 0))
 		return;
 	if (p->attach && p->ops->check) {
 		log_warn("%s: what it was attached to is gone", p->ops->name);
@@ -378,6 +376,7 @@ static void tick_when_due(struct pipeline *p, uint64_t now)
 	}
 	if (p->s->limit_ns && now - p->start_ns >= p->s->limit_ns)
 		p->stop = true;
+	pipeline_serve_watches(p, NULL, -1);
 	if (p->cfg.tick)
 		p->cfg.tick(p->cfg.ctx, p);
 }
@@ -385,11 +384,22 @@ static void tick_when_due(struct pipeline *p, uint64_t now)
 static void wait_events(struct pipeline *p, int ep, int timeout_ms)
 {
 	struct epoll_event e[8];
-	if (epoll_wait(ep, e, 8, timeout_ms) <= 0)
-		return;
 	struct signalfd_siginfo si;
-	if (read(p->signals, &si, sizeof(si)) == sizeof(si))
-		p->stop = true;
+	pipeline_turn_ends(p);
+	int n = epoll_wait(ep, e, 8, timeout_ms);
+	pipeline_turn_begins(p);
+	if (n > 0 && ep != p->ep) /* it tells only that something of p->ep is ready */
+		n = epoll_wait(p->ep, e, 8, 0);
+	if (n < 0)
+		return;
+	while (n && read(p->signals, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo == SIGHUP && p->cfg.hangup)
+			p->cfg.hangup(p->cfg.ctx, p);
+		else
+			p->stop = true;
+	}
+	if (n)
+		pipeline_serve_watches(p, e, n);
 	p->sink_ops->service(p->sink);
 }
 
@@ -513,23 +523,6 @@ int pipeline_run(struct pipeline *p)
 void pipeline_stop(struct pipeline *p)
 {
 	p->stop = true;
-}
-
-struct pipeline_status pipeline_status(const struct pipeline *p)
-{
-	struct ledger_stage framing;
-	conns_ledger(p->conns, &framing, 1);
-	return (struct pipeline_status) {
-		.seen_packets = p->packets,
-		.bytes = framing.in,
-		.open_calls = calls_open(p->calls),
-		.flows = flow_count(p->flows),
-		.attach = p->ops ? p->ops->name : "",
-		.describe = p->attach ? p->ops->describe(p->attach) : "",
-		.sink_status = p->sink_ops->status(p->sink),
-		.attach_ops = p->attach ? p->ops : NULL,
-		.totals = recorder_totals(p->recorder),
-		.seconds = (double)(clock_ns(CLOCK_MONOTONIC) - p->start_ns) / 1e9};
 }
 
 bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls)

@@ -15,7 +15,14 @@ enum {
 	LOST_MAX = 4096,
 	PROTOCOLS_MAX = 32,
 	EXITS_MAX = 32,
-	ATTRIBUTES_MAX = CALL_ATTRIBUTES_MAX + 16
+	ATTRIBUTES_MAX = CALL_ATTRIBUTES_MAX + 16,
+	VERSIONS =
+		64, /* configurations whose hash is remembered for the calls that opened under them */
+};
+
+struct version {
+	uint64_t number, unix_ns;
+	char hash[17];
 };
 
 struct recorder {
@@ -23,6 +30,8 @@ struct recorder {
 	char prefix[64]; /* "INSTANCE-" */
 	struct hash_key key;
 	uint64_t keep_below; /* of a 63-bit hash */
+	uint64_t version; /* in force */
+	struct version versions[VERSIONS]; /* by number modulo VERSIONS */
 	uint64_t calls_in, sampled_out, over_limit, encode_failed, calls_recorded, made, bytes;
 	uint64_t calls_begun; /* their part 0 was made */
 	uint64_t delivered, calls_delivered, in_sink;
@@ -49,8 +58,22 @@ struct recorder *recorder_new(const struct recorder_cfg *cfg)
 	r->cfg = *cfg;
 	snprintf(r->prefix, sizeof(r->prefix), "%s-", cfg->capture.instance);
 	r->key = hash_key_of(cfg->seed);
-	r->keep_below = (uint64_t)(cfg->sample * 9223372036854775808.0);
+	recorder_set_live(
+		r, &(struct recorder_live) {cfg->sample, cfg->limit_calls, cfg->limit_bytes, 1,
+					    cfg->capture.config_unix_ns, cfg->capture.config_hash});
 	return r;
+}
+
+void recorder_set_live(struct recorder *r, const struct recorder_live *live)
+{
+	struct version *v = &r->versions[live->config_version % VERSIONS];
+	*v = (struct version) {live->config_version, live->config_unix_ns, ""};
+	snprintf(v->hash, sizeof(v->hash), "%s", live->config_hash ? live->config_hash : "");
+	r->version = live->config_version;
+	r->cfg.sample = live->sample;
+	r->keep_below = (uint64_t)(live->sample * 9223372036854775808.0);
+	r->cfg.limit_calls = live->limit_calls;
+	r->cfg.limit_bytes = live->limit_bytes;
 }
 
 void recorder_free(struct recorder *r)
@@ -87,6 +110,7 @@ static void on_sample(void *ctx, struct call *c)
 	double share = r->cfg.sample * (r->cfg.connections > 0 ? r->cfg.connections : 1);
 	c->weight = share > 0 ? 1 / share : 0;
 	c->rule = r->cfg.sample >= 1 ? "all" : "sample";
+	c->config_version = r->version;
 }
 
 static void count_protocol(struct recorder *r, const char *name)
@@ -409,11 +433,19 @@ static bool part_wanted(struct recorder *r, struct call *c, bool last)
 	return c->sampled;
 }
 
-/* What only the first part tells */
-static void first_fill(const struct recorder *r, const struct call *c, bool last,
-		       struct record_call *out)
+/* Under which configuration the call opened; of one that is forgotten only the number. */
+static void capture_fill(const struct recorder *r, const struct call *c, struct record_capture *out)
 {
-	out->capture = &r->cfg.capture;
+	const struct version *v = &r->versions[c->config_version % VERSIONS];
+	*out = r->cfg.capture;
+	out->config_version = c->config_version;
+	out->config_unix_ns = v->number == c->config_version ? v->unix_ns : 0;
+	out->config_hash = v->number == c->config_version ? v->hash : "";
+}
+
+/* What only the first part tells */
+static void first_fill(const struct call *c, bool last, struct record_call *out)
+{
 	out->protocol = c->protocol;
 	out->transport = c->transport;
 	out->service = c->service;
@@ -432,6 +464,7 @@ static struct record *part_encode(struct recorder *r, struct call *c, bool last)
 	struct conn *conn = c->conn;
 	struct attribute attributes[ATTRIBUTES_MAX];
 	char number[NUMBER_MAX];
+	struct record_capture capture;
 	struct record_call out = {.part = c->part, .last_part = last, .flags = c->flags};
 	if ((!conn->names && !names_make(r, conn)) ||
 	    (c->streamed && stream_fill(r, c, last, &out) < 0))
@@ -441,8 +474,11 @@ static struct record *part_encode(struct recorder *r, struct call *c, bool last)
 	out.record_number = r->made + 1;
 	out.request = message_of(r, c, DIR_REQUEST, last);
 	out.response = message_of(r, c, DIR_RESPONSE, last);
-	if (c->part == 0)
-		first_fill(r, c, last, &out);
+	if (c->part == 0) {
+		first_fill(c, last, &out);
+		capture_fill(r, c, &capture);
+		out.capture = &capture;
+	}
 	if (last || c->part == 0) {
 		out.status = c->status;
 		out.outcome = last ? c->outcome : OUTCOME_UNKNOWN;

@@ -13,6 +13,7 @@ struct file {
 	struct yaml_doc *yaml;
 	struct yaml_item item;
 	const char *name;
+	const char *const *keys; /* the only ones; NULL: all of the table */
 	FILE *err;
 	uint64_t seen; /* keys, by their place in the table */
 	char error[OPTION_ERROR_MAX + 80];
@@ -158,6 +159,14 @@ static int value_of(struct file *f, const struct option *o, bool on, const char 
 	}
 }
 
+static bool key_wanted(const struct file *f, const struct option *o)
+{
+	for (const char *const *k = f->keys; k && *k; k++)
+		if (strcmp(*k, o->name) == 0)
+			return true;
+	return !f->keys;
+}
+
 /* A key and its value. What a flag set is checked as well, into a settings that is thrown away. */
 static int pair(struct file *f)
 {
@@ -170,13 +179,15 @@ static int pair(struct file *f)
 	if (!o || o->kind == OPTION_ACTION || o->flag_only)
 		return unknown_key(f, key);
 	uint64_t bit = 1ull << (o - settings_options);
+	if (!key_wanted(f, o))
+		return fail(f, key, "not for here: allowed are sampling keys, see --help");
 	if (f->seen & bit)
 		return fail(f, key, "given twice: allowed is once");
 	f->seen |= bit;
 	int rc = next(f);
 	if (rc < 1)
 		return -EINVAL;
-	if (into->flag_set & bit) {
+	if (!f->keys && into->flag_set & bit) {
 		settings_init(&scratch);
 		f->s = &scratch;
 	}
@@ -215,17 +226,20 @@ static void start_over(struct settings *s)
 	}
 }
 
-int settings_load_text(struct settings *s, const char *name, struct bytes text, FILE *err)
+/* All of it into a copy, which takes the place of *s when nothing was wrong. */
+static int load(struct file *f, struct settings *s, struct bytes text)
 {
 	struct settings copy;
-	struct file f = {.s = &copy, .name = name, .err = err, .item = {.line = 1, .column = 1}};
 
+	f->item.line = f->item.column = 1;
 	if (settings_copy(&copy, s) < 0)
-		return fail(&f, "", "out of memory");
-	start_over(&copy);
-	f.yaml = yaml_doc_new(text);
-	int rc = f.yaml && copy.attach && copy.sink ? mapping(&f) : fail(&f, "", "out of memory");
-	yaml_doc_free(f.yaml);
+		return fail(f, "", "out of memory");
+	f->s = &copy;
+	if (!f->keys)
+		start_over(&copy);
+	f->yaml = yaml_doc_new(text);
+	int rc = f->yaml && copy.attach && copy.sink ? mapping(f) : fail(f, "", "out of memory");
+	yaml_doc_free(f->yaml);
 	if (rc < 0) {
 		settings_fini(&copy);
 		return -EINVAL;
@@ -234,6 +248,19 @@ int settings_load_text(struct settings *s, const char *name, struct bytes text, 
 	settings_fini(s);
 	*s = copy;
 	return 0;
+}
+
+int settings_load_text(struct settings *s, const char *name, struct bytes text, FILE *err)
+{
+	struct file f = {.name = name, .err = err};
+	return load(&f, s, text);
+}
+
+int settings_overlay(struct settings *s, const char *name, struct bytes text,
+		     const char *const *keys, FILE *err)
+{
+	struct file f = {.name = name, .err = err, .keys = keys};
+	return load(&f, s, text);
 }
 
 int settings_load(struct settings *s, const char *path, FILE *err)

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "capture/admin.h"
 #include "capture/pipeline.h"
 #include "capture/sandbox.h"
 #include "cli/cli.h"
@@ -26,6 +27,7 @@ struct run {
 	unsigned seconds; /* since attached */
 	uint64_t last_calls;
 	struct watch *watch;
+	struct admin *admin;
 };
 
 /* What `print` writes goes to stderr without ever waiting for it. */
@@ -103,11 +105,17 @@ static void on_tick(void *ctx, struct pipeline *p)
 	run->last_calls = st.totals.calls;
 }
 
+static void on_hangup(void *ctx, struct pipeline *p)
+{
+	struct run *run = ctx;
+	if (!run->admin || admin_reload(run->admin) == -ENOENT)
+		pipeline_stop(p); /* without a file to read: the terminal is gone */
+}
+
 static void summary_losses(FILE *out, const struct pipeline *p)
 {
-	enum { MAX = 32 };
-	struct ledger_stage *st = calloc(MAX, sizeof(*st));
-	size_t n = st ? pipeline_ledger(p, st, MAX) : 0;
+	struct ledger_stage *st = calloc(PIPELINE_LEDGER_MAX, sizeof(*st));
+	size_t n = st ? pipeline_ledger(p, st, PIPELINE_LEDGER_MAX) : 0;
 	bool any = false;
 	for (size_t i = 0; i < n; i++)
 		for (unsigned j = 0; j < st[i].n_exits; j++) {
@@ -169,6 +177,24 @@ static int attach(struct run *run, struct pipeline *p)
 	}
 }
 
+/* Attaches, drops what is not needed any more, runs to the end. */
+static int mirror(struct run *run, struct pipeline *p)
+{
+	struct settings *s = run->s;
+	char err[1024] = "";
+	int rc = attach(run, p);
+	if (rc != 0)
+		return rc == -EINTR ? 0 : rc;
+	if (!s->read_file && sandbox_drop(s->reattach, err, sizeof(err)) < 0)
+		log_warn("cannot drop privileges: %s", err);
+	rc = pipeline_run(p);
+	if (run->progress)
+		fputs("\r\033[K", stderr);
+	if (!s->quiet && !pipeline_sink_finished(p))
+		say(summary, p);
+	return rc;
+}
+
 static int run_capture(struct settings *s)
 {
 	struct run run = {.s = s};
@@ -177,34 +203,29 @@ static int run_capture(struct settings *s)
 				   .version = SIDETAP_VERSION,
 				   .tick = on_tick,
 				   .attached = on_attached,
+				   .hangup = on_hangup,
 				   .ctx = &run};
-	if (s->quiet)
-		log_set_level(LOG_WARN);
-	run.progress = !s->quiet && isatty(STDERR_FILENO) &&
+	log_set_level(settings_log_level(s));
+	log_set_format((enum log_format)s->log_format);
+	run.progress = !s->quiet && s->log_format == LOG_PLAIN && isatty(STDERR_FILENO) &&
 		       !(isatty(STDOUT_FILENO) && strncmp(s->sink, "print:", 6) == 0);
 	sandbox_early();
 	struct pipeline *p = pipeline_new(&cfg, err, sizeof(err));
-	if (!p) {
+	int rc = 1;
+	if (p)
+		run.admin = admin_open(&(struct admin_cfg) {p, s}, err, sizeof(err));
+	if (run.admin) {
+		if (!s->read_file)
+			run.watch = watch_begin();
+		if (run.watch && s->any_interface)
+			watch_any_interface(run.watch);
+		rc = mirror(&run, p);
+		watch_end(run.watch);
+	} else {
 		log_error("%s", err);
-		return 1;
+		rc = p ? 2 : 1; /* --socket names a place that is not safe, or taken */
 	}
-	if (!s->read_file)
-		run.watch = watch_begin();
-	if (run.watch && s->any_interface)
-		watch_any_interface(run.watch);
-	int rc = attach(&run, p);
-	if (rc == 0) {
-		if (!s->read_file && sandbox_drop(s->reattach, err, sizeof(err)) < 0)
-			log_warn("cannot drop privileges: %s", err);
-		rc = pipeline_run(p);
-		if (run.progress)
-			fputs("\r\033[K", stderr);
-		if (!s->quiet && !pipeline_sink_finished(p))
-			say(summary, p);
-	} else if (rc == -EINTR) {
-		rc = 0;
-	}
-	watch_end(run.watch);
+	admin_close(run.admin);
 	pipeline_free(p);
 	return rc;
 }

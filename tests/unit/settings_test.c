@@ -458,7 +458,7 @@ static void help_lists_every_option(void **state)
 		assert_true(n <= 100);
 		line += n + (line[n] == '\n');
 	}
-	assert_true(lines <= 64);
+	assert_true(lines <= 72);
 	settings_fini(&s);
 	assert_int_equal(parse(&s, said, sizeof(said), WORDS("--version")), 1);
 	assert_int_equal(strncmp(said, "sidetap ", 8), 0);
