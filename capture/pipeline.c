@@ -164,12 +164,30 @@ struct sink_opening {
 	struct sink_cfg *cfg;
 	char *err;
 	size_t err_n;
+	bool confine;
 };
+
+/* The sink's threads see its directories and what names and TLS need, nothing else. */
+static void confine_sink(const struct settings *s)
+{
+	char err[200];
+	struct sandbox_files *f = calloc(1, sizeof(*f));
+	if (!f)
+		return;
+	sandbox_may_resolve(f);
+	pipeline_sink_files(s, f);
+	int rc = sandbox_files_only(f, err, sizeof(err));
+	if (rc < 0)
+		log_info("%s: the sink's threads can open other files too", err);
+	free(f);
+}
 
 /* On a thread without capabilities, so that the threads a sink starts have none either. */
 static void sink_opening(void *ctx)
 {
 	struct sink_opening *o = ctx;
+	if (o->confine)
+		confine_sink(o->p->s);
 	o->p->sink = sink_open(o->p->s->sink, o->cfg, &o->p->sink_ops, o->err, o->err_n);
 }
 
@@ -220,8 +238,10 @@ static int open_sink(struct pipeline *p, char *err, size_t err_n)
 	if (!p->recorder)
 		return -ENOMEM;
 	cfg.report_ctx = p->recorder;
-	struct sink_opening o = {p, &cfg, err, err_n};
-	if (sandbox_unprivileged(sink_opening, &o) < 0)
+	struct sink_opening o = {p, &cfg, err, err_n, p->s->sandbox};
+	int alone = sandbox_unprivileged(sink_opening, &o);
+	o.confine = false; /* from here on it would be the loop thread */
+	if (alone < 0)
 		sink_opening(&o);
 	if (!p->sink && strncmp(p->s->sink, "file:", 5) == 0)
 		sink_opening(&o); /* root, and somebody else's directory */

@@ -10,6 +10,7 @@
 
 #include "capture/attach.h"
 #include "capture/recorder.h"
+#include "capture/sandbox.h"
 #include "capture/settings.h"
 #include "sink/sink.h"
 
@@ -84,6 +85,10 @@ struct pipeline_config {
 	bool last_refused; /* the last one was, because of `why` */
 	const char *why;
 };
+
+/* Directories that the sink of these settings writes to (made here when they are not there), and files that it
+ * reads: credentials. */
+void pipeline_sink_files(const struct settings *s, struct sandbox_files *out);
 
 struct pipeline_status {
 	uint64_t seen_packets; /* handed over by the attachment */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -109,6 +110,21 @@ void pipeline_reload_refused(struct pipeline *p, const char *why)
 	p->config.last_refused = true;
 	snprintf(p->refused_why, sizeof(p->refused_why), "%s", why);
 	p->config.why = p->refused_why;
+}
+
+void pipeline_sink_files(const struct settings *s, struct sandbox_files *out)
+{
+	/* The modes are the sinks' own; what cannot be made is theirs to tell. */
+	if (strncmp(s->sink, "file:", 5) == 0) {
+		(void)mkdir(s->sink + 5, 0750);
+		sandbox_may_write(out, s->sink + 5);
+	}
+	if (s->spool && *s->spool && strncmp(s->sink, "kafka:", 6) == 0) {
+		(void)mkdir(s->spool, 0700);
+		sandbox_may_write(out, s->spool);
+	}
+	if (strncmp(s->sink, "kafka:", 6) == 0)
+		sandbox_may_read_properties(out, s->sink);
 }
 
 void pipeline_own_port(struct pipeline *p, uint16_t port)

@@ -18,6 +18,13 @@
 #include "cli/watch.h"
 #include "base/version.h"
 
+/* The leak checker stops the other threads by ptrace. */
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
 enum { EXIT_CANNOT_ATTACH = 3, SILENCE_S = 5 };
 
 struct run {
@@ -177,16 +184,79 @@ static int attach(struct run *run, struct pipeline *p)
 	}
 }
 
+static void may_read_around(struct sandbox_files *f, const char *path)
+{
+	char *real = path ? realpath(path, NULL) : NULL;
+	const char *both[] = {path, real};
+	for (int i = 0; i < 2 && both[i]; i++) {
+		char dir[SANDBOX_PATH_MAX];
+		snprintf(dir, sizeof(dir), "%s", both[i]);
+		char *slash = strrchr(dir, '/');
+		if (slash)
+			slash[slash == dir] = 0;
+		sandbox_may_read(f, slash ? dir : ".");
+	}
+	free(real);
+}
+
+static void may_write_around(struct sandbox_files *f, const char *path)
+{
+	char dir[SANDBOX_PATH_MAX];
+	snprintf(dir, sizeof(dir), "%s", path ? path : "");
+	char *slash = strrchr(dir, '/');
+	if (slash && slash != dir) {
+		*slash = 0;
+		sandbox_may_write(f, dir);
+	}
+}
+
+/* The loop thread: where it attaches again it must look into other processes, which Landlock takes away. */
+static void confine_files(const struct run *run)
+{
+	const struct settings *s = run->s;
+	struct sandbox_files *f = calloc(1, sizeof(*f));
+	char err[200];
+	if (!f)
+		return;
+	pipeline_sink_files(s, f);
+	may_read_around(f, s->config_file);
+	may_write_around(f, admin_socket(run->admin)); /* to remove it at the end */
+	if (s->metrics && strncmp(s->metrics, "unix:", 5) == 0)
+		may_write_around(f, s->metrics + 5);
+	sandbox_may_read(f, "/proc");
+	sandbox_may_read(f, "/sys/fs/cgroup");
+	sandbox_may_read(f, "/etc/localtime");
+	sandbox_may_read(f, "/usr/share/zoneinfo");
+	int rc = sandbox_files_only(f, err, sizeof(err));
+	if (rc < 0)
+		log_info("%s: files are not confined", err);
+	free(f);
+}
+
+/* Nothing is attached any more after this than what it needs (docs/design.md, "Security"). */
+static void confine(const struct run *run)
+{
+	const struct settings *s = run->s;
+	bool attaches = s->reattach && !s->read_file;
+	char err[200];
+	if (sandbox_drop(attaches, err, sizeof(err)) < 0)
+		log_warn("%s", err);
+	if (!s->sandbox || SANITIZED)
+		return;
+	if (!attaches)
+		confine_files(run);
+	if (sandbox_calls_only(attaches, err, sizeof(err)) < 0)
+		log_info("%s: system calls are not confined", err);
+}
+
 /* Attaches, drops what is not needed any more, runs to the end. */
 static int mirror(struct run *run, struct pipeline *p)
 {
 	struct settings *s = run->s;
-	char err[1024] = "";
 	int rc = attach(run, p);
 	if (rc != 0)
 		return rc == -EINTR ? 0 : rc;
-	if (!s->read_file && sandbox_drop(s->reattach, err, sizeof(err)) < 0)
-		log_warn("cannot drop privileges: %s", err);
+	confine(run);
 	rc = pipeline_run(p);
 	if (run->progress)
 		fputs("\r\033[K", stderr);
