@@ -97,8 +97,10 @@ int audit_call(struct audit *a, const Sidetap__V1__Call *c)
 		return -E2BIG;
 	}
 	uint8_t bit = (uint8_t)(1u << n % 8), *byte = &page[n % AUDIT_PAGE_NUMBERS / 8];
-	if (*byte & bit)
+	if (*byte & bit) {
+		i->duplicates++;
 		return 0;
+	}
 	*byte |= bit;
 	i->records++;
 	i->calls += c->last_part != 0;

@@ -43,8 +43,12 @@ enum audit_fault {
 /* Everything that is wrong with any instance; 0: complete, or what was lost is named. */
 unsigned audit_faults(const struct audit *a);
 
-/* Units lost by exits that count as a loss, over all instances; libpcap's own losses among them. */
+/* Units lost by exits that count as a loss, over all instances; libpcap's own losses among them. Records named as
+ * spooled, killed or possibly persisted are lost when they are not there. */
 uint64_t audit_lost(const struct audit *a);
+
+/* Some process was killed: what it held in memory then (open calls, the probe's rings) nobody counted. */
+bool audit_killed(const struct audit *a);
 
 void audit_json(const struct audit *a, struct text *out); /* one line, as docs/record.md says */
 void audit_table(const struct audit *a, struct text *out); /* for people; names escaped */

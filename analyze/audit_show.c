@@ -53,13 +53,16 @@ static void put_instance(struct text *out, const struct audit_instance *i)
 	jsonl_string(out, bytes_str(i->name));
 	text_put_str(out, ",\"attach\":");
 	jsonl_string(out, bytes_str(l ? l->attach : ""));
-	text_printf(out, ",\"final\":%s,\"exact\":%s", l && l->final ? "true" : "false",
-		    l && l->exact ? "true" : "false");
+	text_printf(out, ",\"final\":%s,\"exact\":%s,\"killed\":%s",
+		    l && l->final ? "true" : "false", l && l->exact ? "true" : "false",
+		    l && l->killed ? "true" : "false");
 	text_printf(out, ",\"last_record_number\":%" PRIu64, l ? l->last_record_number : 0);
 	text_printf(out, ",\"records_delivered\":%" PRIu64 ",\"calls_delivered\":%" PRIu64,
 		    i->records, i->calls);
-	text_printf(out, ",\"records_lost\":%" PRIu64 ",\"records_missing\":%" PRIu64,
-		    i->records_lost, i->missing);
+	text_printf(out,
+		    ",\"records_lost\":%" PRIu64 ",\"records_missing\":%" PRIu64
+		    ",\"duplicates\":%" PRIu64,
+		    i->records_lost, i->missing, i->duplicates);
 	text_put_str(out, ",\"holes\":[");
 	for (unsigned k = 0; k < i->n_holes; k++)
 		text_printf(out, "%s[%" PRIu64 ",%" PRIu64 "]", k ? "," : "", i->hole[k].first,
@@ -115,8 +118,10 @@ void audit_json(const struct audit *a, struct text *out)
 	}
 	text_put_str(out, "],\"lost\":");
 	put_counts(out, &s.lost);
-	text_printf(out, ",\"calls_delivered\":%" PRIu64 ",\"gap_connections\":%" PRIu64, s.calls,
-		    s.gap_connections);
+	text_printf(out,
+		    ",\"calls_delivered\":%" PRIu64 ",\"duplicates\":%" PRIu64
+		    ",\"gap_connections\":%" PRIu64,
+		    s.calls, s.duplicates, s.gap_connections);
 	text_printf(out, ",\"final\":%s,\"exact\":%s,", s.final ? "true" : "false",
 		    s.exact ? "true" : "false");
 	put_faults(out, bits);
@@ -168,6 +173,15 @@ static void table_instance(struct text *out, const struct audit_instance *i)
 		    ", lost by name %" PRIu64 ", missing %" PRIu64 "\n",
 		    i->calls, l ? l->last_record_number : 0, i->records, i->records_lost,
 		    i->missing);
+	if (i->duplicates)
+		text_printf(out,
+			    "  there twice: %" PRIu64 " (one id each: readers keep the first)\n",
+			    i->duplicates);
+	if (l && l->killed)
+		text_put_str(
+			out,
+			"  killed: its last ledger was made by the next process; what its memory "
+			"held then nobody counted\n");
 	for (unsigned k = 0; k < i->n_holes; k++)
 		text_printf(out, "  missing: %" PRIu64 " - %" PRIu64 "\n", i->hole[k].first,
 			    i->hole[k].last);

@@ -6,15 +6,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const audit_open_exits[AUDIT_OPEN_EXITS] = {"spooled", "killed", "possibly_persisted"};
+
+/* -1: none of them */
+static int open_exit(const char *name)
+{
+	for (int i = 0; i < AUDIT_OPEN_EXITS; i++)
+		if (strcmp(audit_open_exits[i], name) == 0)
+			return i;
+	return -1;
+}
+
 /* Ranges of the ledger in ascending order, to walk beside the numbers */
+struct range {
+	uint64_t first, last;
+	int open;
+};
 struct ranges {
-	struct audit_hole *p;
+	struct range *p;
 	size_t n, at;
 };
 
 static int ascending(const void *a, const void *b)
 {
-	const struct audit_hole *x = a, *y = b;
+	const struct range *x = a, *y = b;
 	return (x->first > y->first) - (x->first < y->first);
 }
 
@@ -24,7 +39,8 @@ static struct ranges lost_ranges(const Sidetap__V1__Ledger *l)
 	if (!r.p)
 		return r;
 	for (size_t i = 0; i < l->n_lost; i++)
-		r.p[r.n++] = (struct audit_hole) {l->lost[i]->first, l->lost[i]->last};
+		r.p[r.n++] = (struct range) {l->lost[i]->first, l->lost[i]->last,
+					     open_exit(l->lost[i]->exit)};
 	qsort(r.p, r.n, sizeof(*r.p), ascending);
 	return r;
 }
@@ -64,6 +80,8 @@ static void absent(struct audit_instance *i, struct ranges *r, uint64_t from, ui
 			if (r->p[r->at].last < end)
 				end = r->p[r->at].last;
 			i->records_lost += end - from + 1;
+			if (r->p[r->at].open >= 0)
+				i->absent[r->p[r->at].open] += end - from + 1;
 		} else {
 			if (r->at < r->n && r->p[r->at].first - 1 < end)
 				end = r->p[r->at].first - 1;
@@ -116,6 +134,7 @@ void audit_judge(struct audit *a, struct audit_instance *i)
 {
 	const Sidetap__V1__Ledger *l = i->ledger;
 	i->missing = i->beyond = i->records_lost = 0;
+	memset(i->absent, 0, sizeof(i->absent));
 	i->n_holes = 0;
 	i->faults = a->overflowed ? AUDIT_UNPROVABLE : 0;
 	if (!l) {
@@ -212,9 +231,21 @@ static void sum_stage(struct audit_sum *s, const Sidetap__V1__Ledger__Stage *l)
 	for (size_t i = 0; i < l->n_exits; i++) {
 		const Sidetap__V1__Ledger__Exit *e = l->exits[i];
 		count(&t->exits, e->name, e->count, e->lost, &s->failed);
-		if (e->lost && e->count)
+		bool decided = strcmp(l->name, "records") != 0 || open_exit(e->name) < 0;
+		if (e->lost && e->count && decided)
 			count_lost(s, t, e->name, e->count);
 	}
+}
+
+/* Of what was under way when the ledger was written: what is not there. */
+static void sum_absent(struct audit_sum *s, const struct audit_instance *i)
+{
+	struct audit_stage *t = NULL;
+	for (size_t k = 0; k < s->n_stages && !t; k++)
+		t = strcmp(s->stage[k].name, "records") == 0 ? &s->stage[k] : NULL;
+	for (int k = 0; t && k < AUDIT_OPEN_EXITS; k++)
+		if (i->absent[k])
+			count_lost(s, t, audit_open_exits[k], i->absent[k]);
 }
 
 static void sum_rule(struct audit_sum *s, const Sidetap__V1__Ledger__Rule *l)
@@ -240,12 +271,14 @@ void audit_sum_make(const struct audit *a, struct audit_sum *s)
 	for (size_t i = 0; i < a->n; i++) {
 		const Sidetap__V1__Ledger *l = a->instance[i]->ledger;
 		s->calls += a->instance[i]->calls;
+		s->duplicates += a->instance[i]->duplicates;
 		s->final = s->final && l && l->final;
 		s->exact = s->exact && (!l || l->exact);
 		if (!l)
 			continue;
 		for (size_t k = 0; k < l->n_stages; k++)
 			sum_stage(s, l->stages[k]);
+		sum_absent(s, a->instance[i]);
 		for (size_t k = 0; k < l->n_rules; k++)
 			sum_rule(s, l->rules[k]);
 		s->gap_connections += l->n_gap_connections + l->more_gap_connections;
@@ -268,10 +301,19 @@ void audit_sum_fini(struct audit_sum *s)
 	free(s->rule);
 }
 
+bool audit_killed(const struct audit *a)
+{
+	for (size_t i = 0; i < a->n; i++)
+		if (a->instance[i]->ledger && a->instance[i]->ledger->killed)
+			return true;
+	return false;
+}
+
 uint64_t audit_lost(const struct audit *a)
 {
 	struct audit_sum s;
 	uint64_t n = 0;
+	audit_faults(a); /* finds what is absent */
 	audit_sum_make(a, &s);
 	for (size_t i = 0; i < s.lost.n; i++)
 		n += s.lost.p[i].n;

@@ -12,6 +12,10 @@ enum {
 	AUDIT_HOLES_SHOWN = 20,
 };
 
+/* Exits whose records may have arrived after the ledger was written: what counts as lost is what is not there. */
+enum { AUDIT_OPEN_EXITS = 3 };
+extern const char *const audit_open_exits[AUDIT_OPEN_EXITS];
+
 struct audit_instance {
 	char *name;
 	Sidetap__V1__Ledger *ledger; /* the last; NULL: none */
@@ -25,6 +29,8 @@ struct audit_instance {
 	} hole[AUDIT_HOLES_SHOWN];
 	unsigned n_holes;
 	uint64_t records_lost; /* named as lost by the ledger, and not there */
+	uint64_t absent[AUDIT_OPEN_EXITS]; /* of those, by open exit */
+	uint64_t duplicates; /* records that were there already */
 	unsigned faults;
 };
 
@@ -64,7 +70,7 @@ struct audit_sum {
 	struct audit_rule *rule;
 	size_t n_rules;
 	struct audit_counts lost;
-	uint64_t calls, gap_connections;
+	uint64_t calls, gap_connections, duplicates;
 	bool final, exact, failed; /* failed: no memory, numbers are missing */
 };
 

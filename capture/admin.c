@@ -172,6 +172,8 @@ static json_t *resume(struct admin *a, const json_t *r)
 	int rc = pipeline_resume(a->cfg.p, err, sizeof(err));
 	if (rc == -EALREADY)
 		return control_error(1, "it is not paused");
+	if (rc == -EPERM)
+		return control_error(1, "it stays detached: %s", err);
 	return rc < 0 ? control_error(1, "cannot attach now, it tries again each second: %s", err)
 		      : done();
 }

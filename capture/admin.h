@@ -6,7 +6,7 @@
  * Commands of the socket (capture/control.h) and what their answers add to "ok":
  *   {"command": "status"}                 admin_status()
  *   {"command": "ledger"}                 admin_ledger(), as `sidetap ledger --json` names things
- *   {"command": "sampling"}               "sampling": {"sample", "connections", "rules": [...]}, "text": as YAML
+ *   {"command": "sampling"}               "sampling": {"sample", "connections", "rules": [...]}
  *   {"command": "sampling", "set": YAML, "name": of the file}   "version": the configuration's; "changed"
  *   {"command": "reload"}                 "version", "changed"; a file that is wrong: its error with line and column
  *   {"command": "pause"}, {"command": "resume"}, {"command": "stop"}    nothing

@@ -33,7 +33,8 @@ static json_t *rule_json(const struct record_rule *r)
 static json_t *rules_json(const struct pipeline_status *st)
 {
 	json_t *out = json_array();
-	json_array_append_new(out, rule_json(&st->totals.rule));
+	for (size_t i = 0; i < st->totals.n_rules; i++)
+		json_array_append_new(out, rule_json(&st->totals.rules[i]));
 	return out;
 }
 

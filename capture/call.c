@@ -307,7 +307,7 @@ static struct call *call_open(struct calls *cs, struct conn *conn, struct call_q
 		c->reply_maybe_lost = !is_ordered(q, c) && at->ack_off < q->lost_to;
 		list_add_tail(&cs->wait, &c->in_wait);
 	}
-	cs->sink.sample(cs->sink.ctx, c);
+	cs->sink.sample(cs->sink.ctx, c, p, at->last_ns);
 	return c;
 }
 
@@ -564,6 +564,21 @@ void call_close(struct calls *cs, struct call_queue *q, enum end_how how)
 	}
 	cs->n_graves -= q->ids.n_graves;
 	call_index_fini(&q->ids);
+	q->owed = 0;
+}
+
+void call_answered(struct calls *cs, struct call_queue *q)
+{
+	bool left = false;
+	list_for_each_safe (it, next, &q->calls) {
+		struct call *c = list_entry(it, struct call, in_conn);
+		if (c->msg[1].done && c->msg[0].started && !c->msg[0].done && !c->msg[0].cut)
+			left = true;
+		else
+			call_finish(cs, q, c, exit_at_close(c, END_FIN), END_FIN);
+	}
+	if (!left)
+		call_close(cs, q, END_FIN);
 	q->owed = 0;
 }
 

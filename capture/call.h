@@ -17,6 +17,7 @@
 #include "base/ledger.h"
 #include "base/list.h"
 #include "capture/call_index.h"
+#include "capture/sample.h"
 #include "rpc/framer.h"
 
 /* Bodies in one record, a stream message counting for its own fields too: leaves room for two header blocks and
@@ -50,6 +51,8 @@ struct call_stream_message {
 	bool compressed;
 };
 
+struct rule_set; /* capture/recorder.h */
+
 struct call {
 	struct list in_conn; /* calls of the connection, in the order of requests */
 	struct list in_open; /* all open calls, oldest first */
@@ -70,15 +73,21 @@ struct call {
 	bool reply_begun; /* bytes of its head came, but not all */
 	bool by_order; /* its id proves nothing: head.by_order */
 	bool reply_maybe_lost; /* by id: it may have been in a gap */
-	bool sampled; /* its record is wanted */
+	bool sampled; /* its record is wanted, at least until its end */
+	bool decided; /* whether it is, is settled */
 	bool over_limit; /* it is not, because of --limit */
 	uint64_t config_version; /* in force when it opened: what it keeps follows that one */
 	uint64_t body_limit; /* of limits, then */
 	bool messages; /* its bodies are rows of messages */
 	bool streamed; /* told as stream messages; else what is kept of a direction is one body */
 	bool ending; /* nothing more will come: what it was is known, also in a part that is not the last */
+	struct rule_set *rules; /* that decide about it, from sample() to its last part */
+	struct sample_state sample;
+	double share; /* of connections that was captured when it opened */
 	double weight;
 	const char *rule;
+	uint64_t body_max; /* kept of each body, by its rule */
+	uint64_t record_bytes; /* of its records so far */
 	const char *protocol, *transport;
 	struct bytes service, method, path, status_text, trace_id, span_id;
 	int32_t status;
@@ -125,8 +134,9 @@ struct call_sink {
 	 * False: no record was made of it.
 	 */
 	bool (*part)(void *ctx, struct call *c, bool last);
-	/* Wanted? Sets sampled, weight, rule. Called when the call opens. */
-	void (*sample)(void *ctx, struct call *c);
+	/* Wanted? Sets sampled, rule, body_max. Called when the call opens, with the piece that opened it: its first
+	 * head. Its last part() follows once. */
+	void (*sample)(void *ctx, struct call *c, const struct piece *p, uint64_t now_ns);
 	void *ctx;
 };
 
@@ -229,6 +239,10 @@ void call_cut(struct call_queue *q, enum dir dir, uint64_t corr);
 
 /* The replies ended within a head: the call that it belongs to, when order tells, was not left without an answer. */
 void call_head_cut(struct call_queue *q);
+
+/* The server will answer nothing more: as call_close(), but that a request which was answered before its end may still
+ * come to it. */
+void call_answered(struct calls *cs, struct call_queue *q);
 
 /* The connection is over: what is still open leaves by `how`. */
 void call_close(struct calls *cs, struct call_queue *q, enum end_how how);

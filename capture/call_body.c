@@ -24,6 +24,11 @@ struct slice {
 	size_t off[2]; /* where a message begins in it that the part tells, but not its end */
 };
 
+static uint64_t least64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static size_t least(size_t a, size_t b)
 {
 	return a < b ? a : b;
@@ -284,6 +289,8 @@ void call_body_add(struct calls *cs, struct call *c, enum dir dir, const struct 
 	m->body_bytes += p->missing + p->body.n;
 	if (p->body.p && p->body.n && !m->count_only && c->sampled)
 		body_keep(cs, c, dir,
-			  bytes_head(p->body, call_message_room(c, dir, p->body.n, c->body_limit)));
+			  bytes_head(p->body,
+				     call_message_room(c, dir, p->body.n,
+						       least64(c->body_limit, c->body_max))));
 	stream_begin(cs, c);
 }

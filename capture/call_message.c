@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "capture/redact.h"
+#include "capture/trace.h"
 
 /*
  * Copies the one run of wire bytes that all spans lie in, when they do: far cheaper than one by one. They do when
@@ -74,60 +75,16 @@ static void set_once(struct bytes *to, const struct block *b, struct arena *a, s
 		set(to, b, a, s);
 }
 
-/* An id: hex, and not all zeroes (W3C Trace Context) */
-static bool is_id(struct bytes b)
+/* The protocol's own stands; else what the headers say. */
+static void trace_set(struct call *c, const struct header *h, size_t n)
 {
-	bool zero = true;
-	for (size_t i = 0; i < b.n; i++) {
-		uint8_t c = b.p[i], low = c | 0x20;
-		if (!(c >= '0' && c <= '9') && !(low >= 'a' && low <= 'f'))
-			return false;
-		zero &= c == '0';
+	if (c->trace_id.n)
+		return;
+	struct trace t = trace_of(h, n);
+	if (t.trace_id.n) {
+		c->trace_id = t.trace_id;
+		c->span_id = t.span_id;
 	}
-	return !zero;
-}
-
-static void trace_set(struct call *c, struct bytes trace, struct bytes span)
-{
-	if (!c->trace_id.n && is_id(trace) && is_id(span)) {
-		c->trace_id = trace;
-		c->span_id = span;
-	}
-}
-
-/* VERSION-TRACE-PARENT-FLAGS of 2, 32, 16 and 2 digits; later versions may have more behind. */
-static void traceparent_read(struct call *c, struct bytes v)
-{
-	if (v.n >= 55 && v.p[2] == '-' && v.p[35] == '-' && v.p[52] == '-' &&
-	    (v.n == 55 || v.p[55] == '-'))
-		trace_set(c, bytes_of(v.p + 3, 32), bytes_of(v.p + 36, 16));
-}
-
-/* b3 in one header: TRACE-SPAN[-...] */
-static void b3_read(struct call *c, struct bytes v)
-{
-	const uint8_t *dash = v.n ? memchr(v.p, '-', v.n) : NULL;
-	size_t t = dash ? (size_t)(dash - v.p) : 0;
-	if ((t == 32 || t == 16) && v.n >= t + 17 && (v.n == t + 17 || v.p[t + 17] == '-'))
-		trace_set(c, bytes_of(v.p, t), bytes_of(v.p + t + 1, 16));
-}
-
-static void trace_read(struct call *c, const struct header *h, size_t n)
-{
-	struct bytes b3_trace = {0}, b3_span = {0};
-	for (size_t i = 0; i < n; i++) {
-		struct bytes v = h[i].value, name = h[i].name;
-		if (name.n == 11 && bytes_caseeq(name, BYTES("traceparent")))
-			traceparent_read(c, v);
-		else if (name.n == 2 && bytes_caseeq(name, BYTES("b3")))
-			b3_read(c, v);
-		else if (name.n == 12 && bytes_caseeq(name, BYTES("x-b3-traceid")))
-			b3_trace = v;
-		else if (name.n == 11 && bytes_caseeq(name, BYTES("x-b3-spanid")))
-			b3_span = v;
-	}
-	if ((b3_trace.n == 32 || b3_trace.n == 16) && b3_span.n == 16)
-		trace_set(c, b3_trace, b3_span);
 }
 
 static void status_set(struct call *c, const struct head *h, const struct block *b)
@@ -241,7 +198,7 @@ void call_message_head(struct call *c, enum dir dir, const struct piece *p, bool
 	status_set(c, h, &b);
 	attributes_add(c, h);
 	if (dir == DIR_REQUEST)
-		trace_read(c, m->headers, m->n_headers);
+		trace_set(c, m->headers, m->n_headers);
 	if (redact) {
 		redacted = redact_headers(m->headers, m->n_headers, &c->arena);
 		if (!had_path && c->path.n)

@@ -317,7 +317,7 @@ static bool conn_probe_late(struct conns *cs, struct conn *c, enum dir dir, stru
 	struct prober_verdict v = {0};
 	if (d->gather.n)
 		v = conn_ask(c, false, true);
-	if (v.ops && v.ops != &framer_opaque && (c->turned || v.ops->late_sure)) {
+	if (v.ops && v.ops != &framer_opaque && (c->turned || v.sure)) {
 		enum dir request = v.reversed ? DIR_RESPONSE : DIR_REQUEST;
 		if (c->newest == request) /* an older reply is none to it */
 			conn_gather_drop(cs, &c->d[dir_other(request)],
@@ -438,8 +438,7 @@ static void dir_finish(struct conns *cs, struct conn *c, enum dir dir)
 	d->mode = CONN_ENDED;
 	if (dir == DIR_RESPONSE && d->how == END_FIN && c->ops &&
 	    c->queue.pairing != PAIRING_TUNNEL)
-		call_close(cs->cfg.calls, &c->queue,
-			   END_FIN); /* the server will answer nothing more */
+		call_answered(cs->cfg.calls, &c->queue);
 	if (c->d[dir_other(dir)].mode == CONN_SWITCHED) {
 		conn_switch(cs, c);
 		conn_pump(cs, c, dir_other(dir), &none);

@@ -310,13 +310,16 @@ static enum flow_exit take_rst(struct flow_table *t, struct flow_node *n, unsign
 	t->bytes.exits[STREAM_RST_DATA] += p->len;
 	if (n->rst || !rst_is_valid(n, side, p))
 		return FLOW_EXIT_RST_IGNORED;
+	n->rst = true;
+	n->rst_ns = t->now_ns;
+	n->rst_epoch = t->epoch;
+	n->rst_side = (uint8_t)side;
+	n->rst_off =
+		n->stream[side].started ? (uint64_t)stream_offset(&n->stream[side], p->seq) : 0;
 	if (t->cfg.from_file && !is_waiting(n)) {
 		finish(t, n, FLOW_RST);
 		return FLOW_EXIT_CONTROL;
 	}
-	n->rst = true;
-	n->rst_ns = t->now_ns;
-	n->rst_epoch = t->epoch;
 	list_move_tail(&t->resets, &n->wait);
 	return FLOW_EXIT_CONTROL;
 }

@@ -225,6 +225,11 @@ bool flow_order_hole(const struct flow_node *n, unsigned side, struct flow_hole 
 {
 	const struct stream *s = &n->stream[side], *o = &n->stream[!side];
 	const struct stream_chunk *c = s->first;
+	if (!c && n->rst && n->rst_side == side && n->rst_off > s->next && !s->ended) {
+		*h = (struct flow_hole) {side,         n->rst_off,         n->rst_ns,
+					 n->rst_epoch, s->acked > s->next, false};
+		return true;
+	}
 	if (!c && (!s->fin_seen || s->ended || s->fin_off <= s->next))
 		return false;
 	if (!c) {

@@ -39,10 +39,12 @@ struct flow_node {
 	struct list lru; /* open: by last packet; closed: by time of close */
 	struct list wait; /* has a hole, a hold, a FIN or RST to come */
 	uint64_t rst_ns; /* when a RST was taken that waits for the rings */
+	uint64_t rst_off; /* where its sender stood then */
 	uint32_t rst_epoch;
 	uint16_t socket_port
 		[2]; /* server's port as the client's and as its own socket has it; 0: not known */
 	uint8_t last_side; /* of the last run; 2: none yet */
+	uint8_t rst_side;
 	bool reversed, told, closed, rst, self;
 	bool peer_known[2]; /* by enum dir: the server's address in packets of this direction */
 };

@@ -215,7 +215,7 @@ void metrics_write(const struct pipeline *p, const struct control *ctl, bool ope
 	traffic(&g, p, &st);
 	if (st_stages)
 		stages(&g, st_stages, pipeline_ledger(p, st_stages, PIPELINE_LEDGER_MAX));
-	rules(&g, &st.totals.rule, 1);
+	rules(&g, st.totals.rules, st.totals.n_rules);
 	delivery(&g, &st);
 	config(&g, &st);
 	seconds(&g, "sidetap_loop_slowest_turn_seconds", "longest turn of the loop since the start",

@@ -191,13 +191,18 @@ static void sink_opening(void *ctx)
 	o->p->sink = sink_open(o->p->s->sink, o->cfg, &o->p->sink_ops, o->err, o->err_n);
 }
 
+static bool has_spool(const struct pipeline *p)
+{
+	return p->s->spool && p->s->spool[0] && strncmp(p->s->sink, "kafka:", 6) == 0;
+}
+
 /* After the sink, which has locked the spool: whoever left a file there is dead. */
 static void open_remains(struct pipeline *p)
 {
 	char err[512];
 	const char *exit = "";
 	struct record *rec = NULL;
-	if (!p->s->spool || !p->s->spool[0] || strncmp(p->s->sink, "kafka:", 6) != 0)
+	if (!has_spool(p))
 		return;
 	while (remains_next(p->s->spool, &p->dead, &rec) == 1) {
 		log_warn("a process with this spool was killed: its last ledger is sent now");
@@ -205,29 +210,57 @@ static void open_remains(struct pipeline *p)
 			record_free(rec);
 			log_error("its ledger could not be sent: %s; the next start tries again",
 				  exit);
-			return;
+			break;
 		}
 	}
-	p->remains = remains_open(p->s->spool, p->instance, err, sizeof(err));
+	p->remains = remains_open(p->s->spool, p->instance, p->s->spool_bytes, err, sizeof(err));
 	if (!p->remains)
 		log_warn("%s", err);
 	recorder_set_remains(p->recorder, p->remains);
+}
+
+static void on_report(void *ctx, enum record_kind kind, uint64_t number, bool last_part,
+		      const char *exit)
+{
+	struct pipeline *p = ctx;
+	if (kind == RECORD_LEDGER && number && !exit)
+		remains_told(p->dead, number);
+	recorder_report(p->recorder, kind, number, last_part, exit);
+}
+
+static void on_stored(void *ctx, enum record_kind kind, uint64_t number)
+{
+	struct pipeline *p = ctx;
+	if (kind == RECORD_LEDGER)
+		remains_told(p->dead, number);
+	else
+		remains_stored(p->remains, number);
+}
+
+/* All that lies in its directory is within its limit. */
+static uint64_t spool_bytes(const struct pipeline *p)
+{
+	uint64_t all = p->s->spool_bytes, ours = remains_bytes(all);
+	return ours < all / 2 ? all - ours : all / 2;
 }
 
 static int open_sink(struct pipeline *p, char *err, size_t err_n)
 {
 	struct sink_cfg cfg = {.instance = p->instance,
 			       .spool = p->s->spool,
-			       .spool_bytes = p->s->spool_bytes,
+			       .spool_bytes = spool_bytes(p),
 			       .verbose = p->s->verbose,
 			       .bodies = p->s->bodies,
-			       .report = recorder_report,
-			       .stored = recorder_stored,
+			       .report = on_report,
+			       .stored = on_stored,
+			       .report_ctx = p,
 			       .own_port = on_own_port,
 			       .own_port_ctx = p};
 	struct recorder_cfg rc = {.sample = p->s->sample,
 				  .connections = p->s->connections,
-				  .seed = hash_bytes(hash_key_of(1), bytes_of(p->instance, 16)),
+				  .proxy_ports = p->s->proxy_ports,
+				  .n_proxy_ports = p->s->n_proxy_ports,
+				  .seed = pipeline_seed(p),
 				  .clock_offset_ns = clock_offset(p),
 				  .capture = capture_of(p, p->from_file ? "pcap" : ""),
 				  .limit_calls = p->s->limit_calls,
@@ -235,9 +268,8 @@ static int open_sink(struct pipeline *p, char *err, size_t err_n)
 				  .full = on_full,
 				  .ctx = p};
 	p->recorder = recorder_new(&rc);
-	if (!p->recorder)
+	if (!p->recorder || pipeline_set_rules(p) < 0)
 		return -ENOMEM;
-	cfg.report_ctx = p->recorder;
 	struct sink_opening o = {p, &cfg, err, err_n, p->s->sandbox};
 	int alone = sandbox_unprivileged(sink_opening, &o);
 	o.confine = false; /* from here on it would be the loop thread */
@@ -387,7 +419,7 @@ static void tick_when_due(struct pipeline *p, uint64_t now)
 		calls_expire(p->calls, now);
 		if (p->socks && ++p->sweep_count % SWEEP_S == 0)
 			flow_sweep(p->flows, now - SWEEP_S * 1000000000ull, flow_alive, p, 512);
-		if (!p->stop)
+		if (!p->stop && !p->limited)
 			reattach(p);
 	}
 	if (now - p->ledger_ns >= p->s->ledger_interval_ns) {
@@ -395,7 +427,7 @@ static void tick_when_due(struct pipeline *p, uint64_t now)
 		pipeline_write_ledger(p, false);
 	}
 	if (p->s->limit_ns && now - p->start_ns >= p->s->limit_ns)
-		p->stop = true;
+		pipeline_limit(p);
 	pipeline_serve_watches(p, NULL, -1);
 	if (p->cfg.tick)
 		p->cfg.tick(p->cfg.ctx, p);
@@ -480,8 +512,12 @@ static bool turn(struct pipeline *p)
 	int state = p->ops->drain(p->attach, DRAIN_BUDGET);
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	tick_when_due(p, now);
-	if (recorder_totals(p->recorder).limit_reached || pipeline_sink_finished(p))
+	if (recorder_totals(p->recorder).limit_reached)
+		pipeline_limit(p);
+	if (pipeline_sink_finished(p))
 		p->stop = true;
+	if (!p->attach)
+		return true;
 	if (state == ATTACH_EOF)
 		return false;
 	if (state < 0) {
@@ -509,14 +545,14 @@ static void drain_rings(struct pipeline *p)
 		p->sink_ops->service(p->sink);
 }
 
-/* told: the last ledgers, ours and those of the dead, are delivered or stored. */
+/* told: our last ledger is delivered or stored. */
 static void close_remains(struct pipeline *p, bool told)
 {
 	remains_close(p->remains, told);
 	p->remains = NULL;
 	if (p->recorder)
 		recorder_set_remains(p->recorder, NULL);
-	remains_forget(p->dead, told);
+	remains_forget(p->dead);
 	p->dead = NULL;
 }
 

@@ -48,6 +48,10 @@ int pipeline_run(struct pipeline *p);
 /* Nobody reads the sink any more (a closed stdout). */
 bool pipeline_sink_finished(const struct pipeline *p);
 void pipeline_stop(struct pipeline *p);
+
+/* The rules of its settings are in force for calls that open from now on; what was muted is joined again. -ENOMEM:
+ * the old ones stay. */
+int pipeline_set_rules(struct pipeline *p);
 void pipeline_free(struct pipeline *p);
 
 /*

@@ -72,14 +72,15 @@ void pipeline_push_live(struct pipeline *p)
 {
 	const struct settings *s = p->s;
 	struct call_limits limits = pipeline_call_limits(p);
-	struct recorder_live live = {.sample = s->sample,
-				     .limit_calls = s->limit_calls,
+	struct recorder_live live = {.limit_calls = s->limit_calls,
 				     .limit_bytes = s->limit_bytes,
 				     .config_version = p->config.version,
 				     .config_unix_ns = p->config.changed_unix_ns,
 				     .config_hash = s->config_hash};
 	calls_set_limits(p->calls, &limits);
 	recorder_set_live(p->recorder, &live);
+	if (pipeline_set_rules(p) < 0)
+		log_error("no memory for the rules: the old ones decide on");
 }
 
 static void kept(void *ctx, const char *name, const char *value)
@@ -154,6 +155,10 @@ int pipeline_resume(struct pipeline *p, char *err, size_t err_n)
 {
 	if (!p->paused)
 		return -EALREADY;
+	if (p->limited) {
+		snprintf(err, err_n, "its --limit is reached");
+		return -EPERM;
+	}
 	p->paused = false; /* when it fails, the loop tries again each second */
 	return pipeline_attach(p, NULL, err, err_n);
 }
@@ -184,7 +189,8 @@ struct pipeline_status pipeline_status(const struct pipeline *p)
 		.slowest_recent_ns = p->slow_ns[0] > p->slow_ns[1] ? p->slow_ns[0] : p->slow_ns[1],
 		.settings = p->s,
 		.config = p->config};
-	st.calls_seen = st.totals.rule.seen;
+	for (size_t i = 0; i < st.totals.n_rules; i++)
+		st.calls_seen += st.totals.rules[i].seen;
 	if (p->sink_ops->held)
 		p->sink_ops->held(p->sink, &st.sink_records, &st.sink_bytes);
 	return st;

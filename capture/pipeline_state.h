@@ -35,6 +35,7 @@ struct pipeline {
 	sigset_t set; /* that the loop takes through signals */
 	int ep, ep_sleep, signals; /* ep_sleep: ep and the attachment */
 	bool stop, failed, from_file;
+	bool limited; /* by --limit: attached to nothing from then on */
 	uint64_t start_ns, start_unix_ns, last_ns, last_busy_ns, settle_ns, tick_ns, ledger_ns,
 		ledger_unix_ns;
 	uint64_t packets, sweep_count;
@@ -58,6 +59,11 @@ void pipeline_packet(void *ctx, const struct packet *pkt); /* attach_packet_fn *
 
 /* Closes the attachment; its counters stay in the ledger. */
 void pipeline_detach(struct pipeline *p);
+
+uint64_t pipeline_seed(const struct pipeline *p); /* of what sampling draws by */
+
+/* A --limit is reached: the end, or with --idle nothing is attached any more. */
+void pipeline_limit(struct pipeline *p);
 
 /* Adds the counters of a stage to those of attachments that are gone. */
 void pipeline_keep_stage(struct pipeline *p, const struct ledger_stage *s);

@@ -1,54 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "capture/recorder.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/hash.h"
+#include "capture/recorder_state.h"
 #include "capture/remains.h"
 
-/* Ranges of lost record numbers are merged; beyond this many the nearest two become one, which then names
- * delivered records between them too. */
-enum {
-	LOST_MAX = 4096,
-	PROTOCOLS_MAX = 32,
-	EXITS_MAX = 32,
-	ATTRIBUTES_MAX = CALL_ATTRIBUTES_MAX + 16,
-	VERSIONS =
-		64, /* configurations whose hash is remembered for the calls that opened under them */
-};
+enum { ATTRIBUTES_MAX = CALL_ATTRIBUTES_MAX + 16 };
 
-struct version {
-	uint64_t number, unix_ns;
-	char hash[17];
-};
-
-struct recorder {
-	struct recorder_cfg cfg;
-	char prefix[64]; /* "INSTANCE-" */
-	struct hash_key key;
-	uint64_t keep_below; /* of a 63-bit hash */
-	uint64_t version; /* in force */
-	struct version versions[VERSIONS]; /* by number modulo VERSIONS */
-	uint64_t calls_in, sampled_out, over_limit, encode_failed, calls_recorded, made, bytes;
-	uint64_t calls_begun; /* their part 0 was made */
-	uint64_t delivered, calls_delivered, in_sink;
-	double weight_sum;
-	struct {
-		const char *name;
-		uint64_t n;
-	} exits[EXITS_MAX];
-	struct record_range lost[LOST_MAX];
-	size_t n_lost;
-	struct {
-		const char *name;
-		uint64_t n;
-	} protocols[PROTOCOLS_MAX];
-	struct record_stream_message *stream;
-	size_t cap_stream;
-};
+/* Until others are set: none but the fallback. */
+static int rules_begin(struct recorder *r)
+{
+	struct sample_rule rest;
+	sample_rule_rest(&rest, r->cfg.sample);
+	struct sampler *s = sampler_new(NULL, 0, &rest, r->cfg.seed);
+	int err = s ? recorder_set_rules(r, &s) : -ENOMEM;
+	sampler_free(s);
+	return err;
+}
 
 struct recorder *recorder_new(const struct recorder_cfg *cfg)
 {
@@ -57,29 +28,31 @@ struct recorder *recorder_new(const struct recorder_cfg *cfg)
 		return NULL;
 	r->cfg = *cfg;
 	snprintf(r->prefix, sizeof(r->prefix), "%s-", cfg->capture.instance);
-	r->key = hash_key_of(cfg->seed);
-	recorder_set_live(
-		r, &(struct recorder_live) {cfg->sample, cfg->limit_calls, cfg->limit_bytes, 1,
-					    cfg->capture.config_unix_ns, cfg->capture.config_hash});
-	return r;
+	recorder_set_live(r, &(struct recorder_live) {cfg->limit_calls, cfg->limit_bytes, 1,
+						      cfg->capture.config_unix_ns,
+						      cfg->capture.config_hash});
+	if (rules_begin(r) == 0)
+		return r;
+	recorder_free(r);
+	return NULL;
 }
 
 void recorder_set_live(struct recorder *r, const struct recorder_live *live)
 {
-	struct version *v = &r->versions[live->config_version % VERSIONS];
-	*v = (struct version) {live->config_version, live->config_unix_ns, ""};
+	struct recorder_version *v = &r->versions[live->config_version % VERSIONS];
+	*v = (struct recorder_version) {live->config_version, live->config_unix_ns, ""};
 	snprintf(v->hash, sizeof(v->hash), "%s", live->config_hash ? live->config_hash : "");
 	r->version = live->config_version;
-	r->cfg.sample = live->sample;
-	r->keep_below = (uint64_t)(live->sample * 9223372036854775808.0);
 	r->cfg.limit_calls = live->limit_calls;
 	r->cfg.limit_bytes = live->limit_bytes;
 }
 
 void recorder_free(struct recorder *r)
 {
-	if (r)
-		free(r->stream);
+	if (!r)
+		return;
+	recorder_rules_fini(r);
+	free(r->stream);
 	free(r);
 }
 
@@ -99,20 +72,6 @@ void recorder_set_attach(struct recorder *r, const char *name)
 	r->cfg.capture.attach = name;
 }
 
-/* Kept by the hash of the connection and the call's number as seen on it: the same call, the same answer. */
-static void on_sample(void *ctx, struct call *c)
-{
-	struct recorder *r = ctx;
-	uint64_t key[2] = {c->conn->number, c->seen_index};
-	c->sampled = r->cfg.sample >= 1 ||
-		     hash_bytes(hash_key_of(r->cfg.seed), bytes_of(key, sizeof(key))) >> 1 <
-			     r->keep_below;
-	double share = r->cfg.sample * (r->cfg.connections > 0 ? r->cfg.connections : 1);
-	c->weight = share > 0 ? 1 / share : 0;
-	c->rule = r->cfg.sample >= 1 ? "all" : "sample";
-	c->config_version = r->version;
-}
-
 static void count_protocol(struct recorder *r, const char *name)
 {
 	for (int i = 0; i < PROTOCOLS_MAX; i++) {
@@ -123,71 +82,6 @@ static void count_protocol(struct recorder *r, const char *name)
 			return;
 		}
 	}
-}
-
-/* Two neighbours become one, by the exit of the first. */
-static void lost_merge(struct recorder *r, size_t i)
-{
-	if (r->lost[i + 1].last > r->lost[i].last)
-		r->lost[i].last = r->lost[i + 1].last;
-	memmove(&r->lost[i + 1], &r->lost[i + 2], (r->n_lost - i - 2) * sizeof(r->lost[0]));
-	r->n_lost--;
-}
-
-static void lost_merge_nearest(struct recorder *r)
-{
-	size_t best = 0;
-	for (size_t i = 1; i + 1 < r->n_lost; i++)
-		if (r->lost[i + 1].first - r->lost[i].last <
-		    r->lost[best + 1].first - r->lost[best].last)
-			best = i;
-	lost_merge(r, best);
-}
-
-static bool lost_joins(const struct recorder *r, size_t i)
-{
-	return i + 1 < r->n_lost && r->lost[i].last + 1 == r->lost[i + 1].first &&
-	       strcmp(r->lost[i].exit, r->lost[i + 1].exit) == 0;
-}
-
-/* Ranges rise and do not overlap, whatever the order of the reports. */
-static void lost_add(struct recorder *r, uint64_t number, const char *exit)
-{
-	size_t at = r->n_lost;
-	while (at > 0 && r->lost[at - 1].first > number)
-		at--;
-	if (at > 0 && r->lost[at - 1].last >= number)
-		return; /* in a range that was merged */
-	if (r->n_lost == LOST_MAX) {
-		lost_merge_nearest(r);
-		lost_add(r, number, exit);
-		return;
-	}
-	memmove(&r->lost[at + 1], &r->lost[at], (r->n_lost - at) * sizeof(r->lost[0]));
-	r->lost[at] = (struct record_range) {number, number, exit};
-	r->n_lost++;
-	if (lost_joins(r, at))
-		lost_merge(r, at);
-	if (at > 0 && lost_joins(r, at - 1))
-		lost_merge(r, at - 1);
-}
-
-static void note_lost(struct recorder *r, uint64_t number, const char *exit)
-{
-	for (int i = 0; i < EXITS_MAX; i++) {
-		if (!r->exits[i].name)
-			r->exits[i].name = exit;
-		if (strcmp(r->exits[i].name, exit) == 0) {
-			r->exits[i].n++;
-			break;
-		}
-	}
-	lost_add(r, number, exit);
-}
-
-void recorder_stored(void *ctx, uint64_t number)
-{
-	remains_stored(((struct recorder *)ctx)->cfg.remains, number);
 }
 
 void recorder_set_remains(struct recorder *r, struct remains *m)
@@ -204,51 +98,11 @@ void recorder_report(void *ctx, enum record_kind kind, uint64_t number, bool las
 	r->in_sink--;
 	remains_settled(r->cfg.remains, number, exit);
 	if (exit) {
-		note_lost(r, number, exit);
+		recorder_lost(r, number, exit);
 	} else {
 		r->delivered++;
 		r->calls_delivered += last_part;
 	}
-}
-
-static int addr_text(char *out, size_t n, const uint8_t addr[16], uint16_t port)
-{
-	static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
-	char text[INET6_ADDRSTRLEN];
-	if (memcmp(addr, v4, 12) == 0) {
-		inet_ntop(AF_INET, addr + 12, text, sizeof(text));
-		return snprintf(out, n, "%s:%u", text, port);
-	}
-	inet_ntop(AF_INET6, addr, text, sizeof(text));
-	return snprintf(out, n, "[%s]:%u", text, port);
-}
-
-/* Makes them once. False: no memory. */
-static bool names_make(const struct recorder *r, struct conn *c)
-{
-	char text[320];
-	const struct flow *f = c->flow;
-	size_t id = (size_t)snprintf(text, sizeof(text), "%s%llu", r->prefix,
-				     (unsigned long long)c->number);
-	size_t client =
-		(size_t)addr_text(text + id, sizeof(text) - id, f->client_addr, f->client_port);
-	size_t at = id + client;
-	size_t server =
-		(size_t)addr_text(text + at, sizeof(text) - at, f->server_addr, f->server_port);
-	at += server;
-	size_t orig = 0;
-	if (f->orig_port)
-		orig = (size_t)addr_text(text + at, sizeof(text) - at, f->orig_addr, f->orig_port);
-	struct conn_names *n = malloc(sizeof(*n) + at + orig);
-	if (!n)
-		return false;
-	memcpy(n->text, text, at + orig);
-	n->id = bytes_of(n->text, id);
-	n->client = bytes_of(n->text + id, client);
-	n->server = bytes_of(n->text + id + client, server);
-	n->original_destination = bytes_of(n->text + at, orig);
-	c->names = n;
-	return true;
 }
 
 /* A part after the first names only its connection. */
@@ -405,7 +259,7 @@ static void submit(struct recorder *r, struct record *rec)
 	record_free(rec);
 	r->in_sink--;
 	remains_settled(r->cfg.remains, number, err == -EAGAIN ? "queue_full" : exit);
-	note_lost(r, number, err == -EAGAIN ? "queue_full" : exit);
+	recorder_lost(r, number, err == -EAGAIN ? "queue_full" : exit);
 }
 
 static bool limit_reached(const struct recorder *r)
@@ -424,19 +278,20 @@ static bool limit_closed(const struct recorder *r)
 static bool part_wanted(struct recorder *r, struct call *c, bool last)
 {
 	r->calls_in += last;
+	recorder_decide(c);
 	if (c->sampled && c->part == 0 && limit_closed(r)) {
 		c->sampled = false;
 		c->over_limit = true;
 	}
 	if (!c->sampled)
-		*(c->over_limit ? &r->over_limit : &r->sampled_out) += last;
+		*recorder_rule_exit(r, c) += last;
 	return c->sampled;
 }
 
 /* Under which configuration the call opened; of one that is forgotten only the number. */
 static void capture_fill(const struct recorder *r, const struct call *c, struct record_capture *out)
 {
-	const struct version *v = &r->versions[c->config_version % VERSIONS];
+	const struct recorder_version *v = &r->versions[c->config_version % VERSIONS];
 	*out = r->cfg.capture;
 	out->config_version = c->config_version;
 	out->config_unix_ns = v->number == c->config_version ? v->unix_ns : 0;
@@ -466,7 +321,7 @@ static struct record *part_encode(struct recorder *r, struct call *c, bool last)
 	char number[NUMBER_MAX];
 	struct record_capture capture;
 	struct record_call out = {.part = c->part, .last_part = last, .flags = c->flags};
-	if ((!conn->names && !names_make(r, conn)) ||
+	if ((!conn->names && !recorder_names(r, conn)) ||
 	    (c->streamed && stream_fill(r, c, last, &out) < 0))
 		return NULL;
 	names_fill(&out, conn, c->part == 0);
@@ -501,9 +356,9 @@ static struct record *part_encode(struct recorder *r, struct call *c, bool last)
 	return rec;
 }
 
-static bool on_part(void *ctx, struct call *c, bool last)
+/* True: a record was made. */
+static bool part_make(struct recorder *r, struct call *c, bool last)
 {
-	struct recorder *r = ctx;
 	if (!part_wanted(r, c, last))
 		return false;
 	struct record *rec = part_encode(r, c, last);
@@ -513,19 +368,29 @@ static bool on_part(void *ctx, struct call *c, bool last)
 	}
 	r->calls_begun += c->part == 0;
 	c->part++;
+	recorder_rule_made(c, rec->n, last);
 	if (last) {
 		r->calls_recorded++;
-		r->weight_sum += c->weight;
 		count_protocol(r, c->protocol);
 	}
 	submit(r, rec);
 	return true;
 }
 
+static bool on_part(void *ctx, struct call *c, bool last)
+{
+	bool made = part_make(ctx, c, last);
+	if (last)
+		recorder_rule_done(ctx, c, made);
+	return made;
+}
+
 struct call_sink recorder_calls(struct recorder *r)
 {
-	return (struct call_sink) {on_part, on_sample, r};
+	return (struct call_sink) {on_part, recorder_sample, r};
 }
+
+static const char *const out_names[SAMPLE_OUTS] = {"sampled_out", "rule_dropped", "rate_limited"};
 
 size_t recorder_ledger(const struct recorder *r, struct ledger_stage *out, size_t max)
 {
@@ -534,7 +399,9 @@ size_t recorder_ledger(const struct recorder *r, struct ledger_stage *out, size_
 	out[0] = (struct ledger_stage) {
 		.name = "sample", .unit = "calls", .in = r->calls_in, .made = r->made};
 	ledger_exit_add(&out[0], "recorded", r->calls_recorded, false);
-	ledger_exit_add(&out[0], "sampled_out", r->sampled_out, false);
+	for (int i = 0; i < SAMPLE_OUTS; i++)
+		ledger_exit_add(&out[0], out_names[i], r->sampled_out[i], false);
+	ledger_exit_add(&out[0], "undone", r->undone, false);
 	ledger_exit_add(&out[0], "over_limit", r->over_limit, false);
 	ledger_exit_add(&out[0], "encode_failed", r->encode_failed, true);
 	out[1] = (struct ledger_stage) {
@@ -556,8 +423,8 @@ struct recorder_totals recorder_totals(const struct recorder *r)
 					 .lost = r->lost,
 					 .n_lost = r->n_lost,
 					 .limit_reached = limit_reached(r),
-					 .rule = {r->cfg.sample >= 1 ? "all" : "sample",
-						  r->calls_in, r->calls_recorded, r->weight_sum}};
+					 .rules = r->rule,
+					 .n_rules = r->n_rules};
 }
 
 bool recorder_protocol(const struct recorder *r, size_t i, const char **name, uint64_t *calls)

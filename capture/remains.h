@@ -2,8 +2,9 @@
 /*
  * What a killed process leaves of its ledger (P2): a small file mapped into memory, in the spool's directory, where
  * each record number has a byte that says what became of it. It survives kill -9, not a power cut. The next process
- * with that spool makes the final Ledger of the dead one from it: which records were lost ("killed"), which are in the
- * spool; the stages before the records as the last interval had them. No system call after open.
+ * with that spool makes the final Ledger of the dead one from it: which records were lost and by which exit, which
+ * were under way ("killed"), which are in the spool; the stages before the records as the last interval had them,
+ * what they held then as "killed". No system call between open and close.
  */
 #pragma once
 #include <stdint.h>
@@ -12,8 +13,12 @@
 
 struct remains;
 
+/* Bytes of one such file beside a spool of this size: part of what the directory may hold. */
+uint64_t remains_bytes(uint64_t spool_bytes);
+
 /* NULL: it could not be made (err says why), and a kill will cost the ledger. dir: the spool's. */
-struct remains *remains_open(const char *dir, const char *instance, char *err, size_t err_n);
+struct remains *remains_open(const char *dir, const char *instance, uint64_t spool_bytes, char *err,
+			     size_t err_n);
 
 /* Record numbers rise by one. */
 void remains_made(struct remains *m, uint64_t number);
@@ -27,11 +32,15 @@ void remains_ledger(struct remains *m, struct bytes encoded);
 void remains_close(struct remains *m, bool told);
 
 /*
- * Final Ledgers of the processes that were killed with this directory, one a call, in any order; *cookie begins at
- * NULL. 1: *out is a record; 0: no more, and nothing is held. The files stay until remains_forget(): call it when the
- * records were delivered or stored.
+ * The processes that were killed with this directory: their final Ledgers, one a call, in any order; *found begins at
+ * NULL. 1: *out is a record, whose number is for remains_told(); 0: no more. What was told before is deleted here.
+ * At most REMAINS_DEAD_MAX in one run; the others wait for the next.
  */
+enum { REMAINS_DEAD_MAX = 64 };
 struct remains_found;
-int remains_next(const char *dir, struct remains_found **cookie, struct record **out);
-/* told: deletes the files whose ledgers were given out. Frees in any case. */
-void remains_forget(struct remains_found *cookie, bool told);
+int remains_next(const char *dir, struct remains_found **found, struct record **out);
+
+/* The Ledger of that number was delivered or stored: its file goes at remains_forget(), or at the next start. No system
+ * call: for the loop. */
+void remains_told(struct remains_found *f, uint64_t number);
+void remains_forget(struct remains_found *f);

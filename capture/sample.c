@@ -6,10 +6,11 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "capture/trace.h"
 
 enum {
 	RANDOM_BITS = 56, /* of a W3C trace id; OTEP 235 */
-	TRACE_DIGITS = 32,
+	TRACE_DIGITS = 32, /* b3 has half as many too */
 	METHODS = 4096, /* remembered for first_per_method, all rules together */
 	METHOD_WAYS = 4
 };
@@ -27,8 +28,7 @@ struct limit {
 
 struct rule_state {
 	struct limit calls, bytes;
-	double mean_bytes; /* of a record of this rule, smoothed */
-	struct sample_count count;
+	double mean_bytes; /* of all records of a call of this rule, smoothed */
 };
 
 struct method {
@@ -41,6 +41,7 @@ struct sampler {
 	struct sample_rule *rules; /* n, and the fallback behind them */
 	size_t n;
 	struct rule_state *state;
+	bool addresses; /* a rule asks for client or server */
 	struct hash_key key;
 	struct method methods[METHODS];
 };
@@ -52,8 +53,8 @@ static void limits_init(struct sampler *s)
 		s->state[i] = (struct rule_state) {
 			.calls = {.per_second = r->rate, .left = fmax(1, r->rate)},
 			.bytes = {.per_second = r->bytes_per_second, .left = r->bytes_per_second},
-			.mean_bytes = 1024,
-			.count = {.rule = r->name}};
+			.mean_bytes = 1024};
+		s->addresses |= r->client.kind != PATTERN_ANY || r->server.kind != PATTERN_ANY;
 	}
 }
 
@@ -98,6 +99,16 @@ const struct sample_rule *sampler_rule(const struct sampler *s, uint32_t rule)
 	return &s->rules[rule <= s->n ? rule : s->n];
 }
 
+size_t sampler_rules(const struct sampler *s)
+{
+	return s->n;
+}
+
+bool sampler_addresses(const struct sampler *s)
+{
+	return s->addresses;
+}
+
 /* ---- which rule ---- */
 
 static bool header_matches(const struct sample_rule *r, size_t i, const struct sample_call *c)
@@ -109,14 +120,20 @@ static bool header_matches(const struct sample_rule *r, size_t i, const struct s
 	return false;
 }
 
+/* What is the connection's */
+static bool matches_conn(const struct sample_rule *r, const struct sample_call *c)
+{
+	return (r->side == SAMPLE_SIDE_ANY || r->side == c->side) &&
+	       sample_pattern_match(&r->client, c->client) &&
+	       sample_pattern_match(&r->server, c->server);
+}
+
 static bool matches(const struct sample_rule *r, const struct sample_call *c)
 {
-	if (!sample_pattern_match(&r->protocol, c->protocol) ||
+	if (!sample_pattern_match(&r->protocol, c->protocol) || !matches_conn(r, c) ||
 	    !sample_pattern_match(&r->service, c->service) ||
 	    !sample_pattern_match(&r->method, c->method) ||
-	    !sample_pattern_match(&r->path, c->path) ||
-	    !sample_pattern_match(&r->client, c->client) ||
-	    !sample_pattern_match(&r->server, c->server))
+	    !sample_pattern_match(&r->path, c->path))
 		return false;
 	for (size_t i = 0; i < r->n_headers; i++)
 		if (!header_matches(r, i, c))
@@ -202,21 +219,32 @@ static bool is_first(struct sampler *s, uint32_t rule, const struct sample_call 
 
 static int hex(uint8_t c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	uint8_t low = c | 0x20;
+	return c >= '0' && c <= '9' ? c - '0' : low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
+}
+
+/* 56 bits of a trace id. */
+static uint64_t trace_randomness(struct bytes id)
+{
+	uint64_t r = 0;
+	bool usable = id.n == TRACE_DIGITS || id.n == TRACE_DIGITS / 2;
+	for (size_t i = id.n - RANDOM_BITS / 4; usable && i < id.n; i++) {
+		int d = hex(id.p[i]);
+		usable = d >= 0;
+		r = r << 4 | (uint64_t)(d & 15);
+	}
+	/* of another form: its bits may not be evenly spread. No capture's own key: all agree. */
+	return usable ? r : hash_bytes(hash_key_of(RANDOM_BITS), id) >> (64 - RANDOM_BITS);
 }
 
 /* 56 bits. The connection's side is not in them: both hops of a trace get the same. */
 static uint64_t randomness(const struct sampler *s, const struct sample_call *c)
 {
-	uint64_t r = 0;
-	bool usable = c->trace_id.n == TRACE_DIGITS;
-	for (size_t i = TRACE_DIGITS - RANDOM_BITS / 4; usable && i < TRACE_DIGITS; i++) {
-		int d = hex(c->trace_id.p[i]);
-		usable = d >= 0;
-		r = r << 4 | (uint64_t)(d & 15);
-	}
-	if (usable)
-		return r;
+	struct bytes id = c->trace_id;
+	if (!id.n)
+		id = trace_of(c->headers, c->n_headers).trace_id;
+	if (id.n)
+		return trace_randomness(id);
 	uint64_t own[2] = {c->connection, c->seen_index};
 	return hash_bytes(s->key, bytes_of(own, sizeof(own))) >> (64 - RANDOM_BITS);
 }
@@ -228,59 +256,101 @@ static bool is_chosen(uint64_t r, double probability)
 	return probability >= 1 || r >= (uint64_t)((1 - probability) * all);
 }
 
+/* By the share that the limits leave of the rule's own. */
+static void choose(struct sampler *s, const struct sample_call *c, uint64_t now_ns,
+		   struct sample_state *out)
+{
+	const struct sample_rule *r = &s->rules[out->rule];
+	struct rule_state *st = &s->state[out->rule];
+	double p = r->probability;
+	p *= limit_share(&st->calls, r->probability, now_ns);
+	p *= limit_share(&st->bytes, r->probability * st->mean_bytes, now_ns);
+	out->probability = (float)p;
+	out->keep = p >= 1 || (p > 0 && is_chosen(randomness(s, c), out->probability));
+	if (p <= 0 && r->probability > 0)
+		out->out = SAMPLE_OUT_RATE;
+	if (out->keep && !limit_take(&st->calls, 1)) {
+		out->keep = false;
+		out->out = SAMPLE_OUT_RATE;
+	}
+}
+
 struct sample_state sampler_head(struct sampler *s, const struct sample_call *c, uint64_t now_ns)
 {
 	uint32_t i = find(s, c);
 	const struct sample_rule *r = &s->rules[i];
-	struct rule_state *st = &s->state[i];
-	struct sample_state out = {.rule = i, .body = (uint8_t)r->body};
-	st->count.seen++;
-	if (r->drop)
-		return out;
-	double p = r->probability;
-	p *= limit_share(&st->calls, r->probability, now_ns);
-	p *= limit_share(&st->bytes, r->probability * st->mean_bytes, now_ns);
-	if (is_first(s, i, c, now_ns))
-		p = 1;
-	out.probability = (float)p;
-	out.keep = p > 0 && is_chosen(randomness(s, c), out.probability);
-	if (out.keep && !limit_take(&st->calls, 1)) {
-		out.keep = false;
-		st->count.capped++;
+	struct sample_state out = {.rule = i, .out = SAMPLE_OUT_CHANCE};
+	if (r->drop) {
+		out.out = SAMPLE_OUT_DROP;
+	} else if (is_first(s, i, c, now_ns)) {
+		out.keep = out.first = true;
+		out.probability = 1;
+	} else {
+		choose(s, c, now_ns, &out);
+		out.tail = sample_rule_has_tail(r);
 	}
-	out.tail = r->keep_errors || r->keep_slower_ns || r->keep_status_max;
 	return out;
 }
 
-static bool tail_holds(const struct sample_rule *r, enum outcome outcome, int32_t status,
-		       uint64_t latency_ns)
+static bool tail_holds(const struct sample_rule *r, const struct sample_end *e)
 {
-	return (r->keep_errors && outcome != OUTCOME_OK) ||
-	       (r->keep_slower_ns && latency_ns >= r->keep_slower_ns) ||
-	       (r->keep_status_max && status >= r->keep_status_min && status <= r->keep_status_max);
+	if (e->outcome != OUTCOME_UNKNOWN && r->keep_outcomes >> e->outcome & 1)
+		return true;
+	if (r->keep_slower_ns && e->latency_ns >= r->keep_slower_ns)
+		return true;
+	for (size_t i = 0; i < r->n_keep_status; i++)
+		if (e->status >= r->keep_status[i].min && e->status <= r->keep_status[i].max)
+			return true;
+	return false;
 }
 
-bool sampler_tail(struct sampler *s, const struct sample_state *st, enum outcome outcome,
-		  int32_t status, uint64_t latency_ns, uint64_t bytes, double *weight)
+bool sampler_tail(const struct sampler *s, const struct sample_state *st,
+		  const struct sample_end *end, double *weight)
 {
-	uint32_t i = st->rule <= s->n ? st->rule : (uint32_t)s->n;
-	struct rule_state *state = &s->state[i];
-	bool sure = st->tail && tail_holds(&s->rules[i], outcome, status, latency_ns);
+	bool sure = st->tail && tail_holds(sampler_rule(s, st->rule), end);
 	if (!sure && !st->keep)
 		return false;
 	*weight = sure ? 1 : 1 / (double)st->probability;
-	state->count.kept++;
-	state->count.weight_sum += *weight;
-	state->mean_bytes += ((double)bytes - state->mean_bytes) / 64;
-	if (state->bytes.per_second > 0)
-		state->bytes.left -= (double)bytes;
 	return true;
 }
 
-bool sampler_count(const struct sampler *s, size_t i, struct sample_count *out)
+void sampler_made(struct sampler *s, const struct sample_state *st, uint64_t bytes, uint64_t whole)
 {
-	if (i > s->n)
-		return false;
-	*out = s->state[i].count;
+	struct rule_state *state = &s->state[st->rule];
+	if (state->bytes.per_second <= 0 || st->first)
+		return;
+	state->bytes.left -= (double)bytes;
+	if (whole)
+		state->mean_bytes += ((double)whole - state->mean_bytes) / 64;
+}
+
+/* ---- connections ---- */
+
+static bool keeps_none(const struct sample_rule *r)
+{
+	return r->drop || (r->probability <= 0 && !r->first_per_method && !sample_rule_has_tail(r));
+}
+
+/* Does it look at nothing but the connection, of which this is known? */
+static bool is_of_conn(const struct sample_rule *r, bool protocol_known)
+{
+	return r->service.kind == PATTERN_ANY && r->method.kind == PATTERN_ANY &&
+	       r->path.kind == PATTERN_ANY && !r->n_headers &&
+	       (protocol_known || r->protocol.kind == PATTERN_ANY);
+}
+
+bool sampler_never(const struct sampler *s, const struct sample_call *conn)
+{
+	bool known = conn->protocol.n > 0;
+	for (size_t i = 0; i <= s->n; i++) {
+		const struct sample_rule *r = &s->rules[i];
+		if (!matches_conn(r, conn) ||
+		    (known && !sample_pattern_match(&r->protocol, conn->protocol)))
+			continue;
+		if (!keeps_none(r))
+			return false;
+		if (is_of_conn(r, known))
+			return true;
+	}
 	return true;
 }

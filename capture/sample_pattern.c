@@ -55,21 +55,3 @@ bool sample_pattern_match(const struct sample_pattern *p, struct bytes text)
 	}
 	return false;
 }
-
-void sample_rule_init(struct sample_rule *r)
-{
-	*r = (struct sample_rule) {.probability = 1};
-}
-
-void sample_rule_fini(struct sample_rule *r)
-{
-	struct sample_pattern *all[] = {&r->protocol, &r->service, &r->method,
-					&r->path,     &r->client,  &r->server};
-	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
-		free(all[i]->text);
-	for (size_t i = 0; i < r->n_headers; i++) {
-		free(r->header[i].name);
-		free(r->header[i].value.text);
-	}
-	sample_rule_init(r);
-}

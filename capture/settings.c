@@ -18,7 +18,7 @@
 const struct option settings_options[] = {
 	{.group = "What to capture",
 	 .letter = 'p', .name = "port", .kind = OPTION_PORTS, .offset = AT(ports),
-	 .arg = "LIST",
+	 .arg = "LIST", .initial = "all",
 	 .help = "ports of the proxy or service, either end (80,8080-8090; default: all)"},
 	{.name = "interface", .kind = OPTION_INTERFACE, .offset = AT(any_interface),
 	 .arg = "lo|any", .initial = "lo",
@@ -56,9 +56,20 @@ const struct option settings_options[] = {
 	{.name = "connections", .kind = OPTION_SHARE, .offset = AT(connections),
 	 .arg = "SHARE", .initial = "1",
 	 .help = "of the connections, decided in the kernel (default: all)"},
+	{.name = "rules", .live = true, .kind = OPTION_RULES, .file_only = true},
+	{.name = "proxy-port", .kind = OPTION_PORTS, .offset = AT(proxy_ports),
+	 .arg = "LIST",
+	 .help = "ports of the proxy: a call to one is outbound, for `side` in rules"},
 	{.name = "limit", .live = true, .kind = OPTION_LIMIT, .offset = AT(limit_calls),
 	 .arg = "calls=N,bytes=SIZE,time=T",
-	 .help = "stop by itself"},
+	 .help = "stop by itself; with --idle stay, attached to nothing"},
+	{.name = "budget", .kind = OPTION_GROUP, .file_only = true},
+	{.name = "budget-cpu", .kind = OPTION_SHARE, .offset = AT(budget_cpu),
+	 .arg = "SHARE", .initial = "0",
+	 .help = "of one CPU, all in all: over it less is captured, step by step"},
+	{.name = "budget-memory", .kind = OPTION_BYTES, .offset = AT(budget_memory),
+	 .arg = "SIZE", .initial = "0", .max = 1024 * 1024 * MIB,
+	 .help = "of memory, rings apart; 0: no budget (default)"},
 	{.name = "body-limit", .live = true, .kind = OPTION_BYTES, .offset = AT(body_limit),
 	 .arg = "SIZE", .initial = "1MiB", .max = UINT64_MAX,
 	 .help = "kept of each message's body, or none: no limit (default: 1MiB)"},
@@ -140,6 +151,9 @@ const struct option settings_options[] = {
 /* clang-format on */
 const size_t settings_n_options = sizeof(settings_options) / sizeof(*settings_options);
 _Static_assert(sizeof(settings_options) / sizeof(*settings_options) <= 64, "flag_set has 64 bits");
+_Static_assert(AT(n_ports) == AT(ports) + SETTINGS_PORTS_MAX * 2 &&
+		       AT(n_proxy_ports) == AT(proxy_ports) + SETTINGS_PORTS_MAX * 2,
+	       "OPTION_PORTS sets both");
 _Static_assert(AT(overflow_ring_bytes) == AT(hot_ring_bytes) + 8, "OPTION_RING sets both");
 _Static_assert(AT(pending_bytes) == AT(pending_connection_bytes) + 8, "OPTION_PAIR sets both");
 
@@ -167,6 +181,7 @@ void settings_fini(struct settings *s)
 		if (text)
 			free(*text);
 	}
+	settings_rules_fini(s);
 	*s = (struct settings) {0};
 }
 
@@ -180,6 +195,7 @@ int settings_copy(struct settings *to, const struct settings *from)
 		if (text && *text && !(*text = failed ? NULL : strdup(*text)))
 			failed = true;
 	}
+	failed |= settings_rules_copy(to, from) < 0;
 	if (!failed)
 		return 0;
 	settings_fini(to);
@@ -210,7 +226,7 @@ const char *settings_nearest(const char *name, bool keys_only)
 	for_each_option(o)
 	{
 		bool key = o->kind != OPTION_ACTION && !o->flag_only;
-		if (key || !keys_only)
+		if (keys_only ? key : !o->file_only)
 			names[n++] = o->name;
 	}
 	for (size_t i = 0; i < 3; i++)
@@ -231,7 +247,7 @@ void settings_print(const struct settings *s, FILE *out)
 			continue;
 		option_print(s, o, f);
 		if (fclose(f) == 0 && n && strcmp(text, "''") != 0)
-			fprintf(out, "%s: %s\n", o->name, text);
+			fprintf(out, "%s:%s%s\n", o->name, *text == '\n' ? "" : " ", text);
 		free(text);
 	}
 }

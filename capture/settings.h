@@ -25,6 +25,12 @@ struct settings {
 	uint64_t spool_bytes; /* 256 MiB */
 	double sample; /* 0 .. 1, of the calls */
 	double connections; /* 0 .. 1, of the connections */
+	struct sample_rule *rules; /* the first that matches decides; SAMPLE_RULES_MAX at most */
+	size_t n_rules;
+	uint16_t proxy_ports[SETTINGS_PORTS_MAX]; /* servers there are the proxy */
+	size_t n_proxy_ports;
+	double budget_cpu; /* of one CPU; 0: none */
+	uint64_t budget_memory; /* bytes; 0: none */
 	uint64_t limit_calls, limit_bytes, limit_ns; /* 0: none */
 	uint64_t body_limit; /* bytes kept per message; UINT64_MAX: none */
 	uint64_t call_timeout_ns;
@@ -87,6 +93,10 @@ enum log_level settings_log_level(const struct settings *s); /* of --quiet and -
 
 /* A copy that settings_fini() frees. -ENOMEM: *to is empty. */
 int settings_copy(struct settings *to, const struct settings *from);
+
+/* What decides about calls by these settings: the rules, then --sample. NULL: no memory. */
+struct sampler;
+struct sampler *settings_sampler(const struct settings *s, uint64_t seed);
 
 /* The values in force as YAML, one a line; passwords in a sink's properties are masked. */
 void settings_print(const struct settings *s, FILE *out);

@@ -98,6 +98,8 @@ static int long_option(struct flags *f, const char *word)
 		strcat(after, "'sidetap capture --help' lists them");
 		return refuse("no such option: --", name, after);
 	}
+	if (o->file_only)
+		return refuse("--", o->name, ": a key of the file only, --config FILE");
 	if (value && !o->arg)
 		return refuse("--", o->name, " takes no value");
 	return option_given(f, o, value, on);
@@ -184,6 +186,7 @@ void settings_help(FILE *out)
 			help_option(o, out);
 	}
 	fputs("\nSIZE is 900, 64k, 1MiB; T is 200ms, 60s, 2h.\n"
+	      "The file may also hold `rules:` (which calls are kept) and `budget: {cpu, memory}`.\n"
 	      "\nExamples:\n"
 	      "  sidetap capture                                what is spoken on loopback\n"
 	      "  sidetap capture -p 8080 -vx --limit calls=10   ten calls with headers, bodies\n"

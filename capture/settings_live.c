@@ -5,6 +5,10 @@
 
 #include "capture/settings_table.h"
 
+enum { PORTS_BYTES = SETTINGS_PORTS_MAX * sizeof(uint16_t) };
+_Static_assert(offsetof(struct settings, n_ports) - offsetof(struct settings, ports) == PORTS_BYTES,
+	       "the number of ports follows them");
+
 /* How many bytes of struct settings an option of a kind that keeps its value owns */
 static size_t size_of(const struct option *o)
 {
@@ -23,6 +27,7 @@ static size_t size_of(const struct option *o)
 	case OPTION_DURATION: return sizeof(uint64_t);
 	case OPTION_RING:
 	case OPTION_PAIR: return 2 * sizeof(uint64_t);
+	case OPTION_PORTS: return PORTS_BYTES + sizeof(size_t); /* and how many */
 	case OPTION_LIMIT: return 3 * sizeof(uint64_t);
 	default: return 0;
 	}
@@ -41,10 +46,6 @@ static void swap_bytes(void *a, void *b, size_t n)
 static void swap(struct settings *a, struct settings *b, const struct option *o)
 {
 	swap_bytes((char *)a + o->offset, (char *)b + o->offset, size_of(o));
-	if (o->kind != OPTION_PORTS)
-		return;
-	swap_bytes(a->ports, b->ports, sizeof(a->ports));
-	swap_bytes(&a->n_ports, &b->n_ports, sizeof(a->n_ports));
 }
 
 static bool same(const struct settings *a, const struct settings *b, const struct option *o)
@@ -54,9 +55,11 @@ static bool same(const struct settings *a, const struct settings *b, const struc
 		const char *s = *(char *const *)x, *t = *(char *const *)y;
 		return s && t ? strcmp(s, t) == 0 : s == t;
 	}
-	if (o->kind == OPTION_PORTS)
-		return a->n_ports == b->n_ports &&
-		       memcmp(a->ports, b->ports, a->n_ports * sizeof(*a->ports)) == 0;
+	if (o->kind == OPTION_PORTS) {
+		const size_t n = *(const size_t *)(x + PORTS_BYTES);
+		return n == *(const size_t *)(y + PORTS_BYTES) &&
+		       memcmp(x, y, n * sizeof(uint16_t)) == 0;
+	}
 	return memcmp(x, y, size_of(o)) == 0;
 }
 

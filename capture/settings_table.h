@@ -22,6 +22,8 @@ enum option_kind {
 	OPTION_PAIR, /* "CONNECTION[,ALL]": two sizes, the second no smaller */
 	OPTION_CHOICE, /* unsigned: the place of the word in arg, "plain|logfmt|json" */
 	OPTION_LISTEN, /* ADDR:PORT or unix:PATH */
+	OPTION_RULES, /* a list of mappings (settings_rules.c) */
+	OPTION_GROUP, /* a mapping whose members are the options NAME-MEMBER */
 };
 
 struct option {
@@ -37,6 +39,7 @@ struct option {
 	bool negative;
 	bool flag_only; /* no key of the file */
 	bool live; /* may change while it runs: settings_adopt() */
+	bool file_only; /* no flag */
 	const char *help;
 };
 
@@ -57,6 +60,14 @@ void option_reset(struct settings *s, const struct option *o);
 
 /* The present value as the file would say it, secrets masked. */
 void option_print(const struct settings *s, const struct option *o, FILE *out);
+
+/* Text as a quoted YAML scalar */
+void option_print_text(const char *text, FILE *out);
+
+/* Of OPTION_RULES: free; copy (-ENOMEM: none in *to); print as YAML, from the next line on. */
+void settings_rules_fini(struct settings *s);
+int settings_rules_copy(struct settings *to, const struct settings *from);
+void settings_rules_print(const struct settings *s, FILE *out);
 
 /* "wrong: allowed is ..." for this option */
 int option_refuse(const struct option *o, const char *text, const char *why,

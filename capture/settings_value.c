@@ -44,10 +44,9 @@ static void allowed(const struct option *o, char *out, size_t n)
 	case OPTION_COUNTED: snprintf(out, n, "a number from 0 to 3"); return;
 	case OPTION_SHARE: snprintf(out, n, "0%% to 100%%, or 0 to 1"); return;
 	case OPTION_PORTS:
-		snprintf(
-			out, n,
-			"all, or ports from 1 to 65535 and ranges, such as 80,8080-8090 (%d at most)",
-			SETTINGS_PORTS_MAX);
+		snprintf(out, n,
+			 "%sports from 1 to 65535 and ranges, such as 80,8080-8090 (%d at most)",
+			 o->initial ? "all, or " : "", SETTINGS_PORTS_MAX);
 		return;
 	case OPTION_INTERFACE: snprintf(out, n, "lo or any"); return;
 	case OPTION_CHOICE: snprintf(out, n, "%s", o->arg); return;
@@ -76,6 +75,7 @@ static void allowed(const struct option *o, char *out, size_t n)
 	case OPTION_NUMBER:
 	case OPTION_BYTES:
 	case OPTION_DURATION: range_text(o, out, n); return;
+	case OPTION_GROUP: snprintf(out, n, "a mapping of cpu and memory"); return;
 	default: snprintf(out, n, "text"); return;
 	}
 }
@@ -194,19 +194,25 @@ static int port_number(const char *text, const char **end)
 	return port > 65535 ? 0 : (int)port;
 }
 
-static const char *add_port(struct settings *s, int port)
+/* The field of an OPTION_PORTS */
+struct port_list {
+	uint16_t port[SETTINGS_PORTS_MAX];
+	size_t n;
+};
+
+static const char *add_port(struct port_list *l, int port)
 {
-	for (size_t i = 0; i < s->n_ports; i++)
-		if (s->ports[i] == port)
+	for (size_t i = 0; i < l->n; i++)
+		if (l->port[i] == port)
 			return NULL;
-	if (s->n_ports == SETTINGS_PORTS_MAX)
+	if (l->n == SETTINGS_PORTS_MAX)
 		return "makes too many ports";
-	s->ports[s->n_ports++] = (uint16_t)port;
+	l->port[l->n++] = (uint16_t)port;
 	return NULL;
 }
 
 /* One item, "80" or "8080-8090". NULL or what is wrong. */
-static const char *add_range(struct settings *s, const char *item)
+static const char *add_range(struct port_list *l, const char *item)
 {
 	const char *end, *wrong = NULL;
 	int first = port_number(item, &end), last = first;
@@ -217,7 +223,7 @@ static const char *add_range(struct settings *s, const char *item)
 	if (last < first)
 		return "is a range that runs backwards";
 	for (int port = first; port <= last && !wrong; port++)
-		wrong = add_port(s, port);
+		wrong = add_port(l, port);
 	return wrong;
 }
 
@@ -242,21 +248,18 @@ static bool next_item(const char **at, char *item, size_t n)
 static int set_ports(struct settings *s, const struct option *o, const char *text, char *err)
 {
 	char item[32];
-	struct settings trial;
+	struct port_list *list = field(s, o), trial = *list;
 
-	if (strcmp(text, "all") == 0) {
-		s->n_ports = 0;
+	if (o->initial && strcmp(text, o->initial) == 0) {
+		list->n = 0;
 		return 0;
 	}
-	memcpy(trial.ports, s->ports, sizeof(trial.ports));
-	trial.n_ports = s->n_ports;
 	for (const char *at = text; next_item(&at, item, sizeof(item));) {
 		const char *wrong = add_range(&trial, item);
 		if (wrong)
 			return option_refuse(o, item, wrong, err);
 	}
-	memcpy(s->ports, trial.ports, sizeof(s->ports));
-	s->n_ports = trial.n_ports;
+	*list = trial;
 	return 0;
 }
 
@@ -368,7 +371,9 @@ void option_reset(struct settings *s, const struct option *o)
 	const char *initial = o->initial;
 
 	if (o->kind == OPTION_PORTS)
-		s->n_ports = 0;
+		((struct port_list *)field(s, o))->n = 0;
+	else if (o->kind == OPTION_RULES)
+		settings_rules_fini(s);
 	else if (o->kind == OPTION_LIMIT)
 		s->limit_calls = s->limit_bytes = s->limit_ns = 0;
 	else if (o->kind == OPTION_BOOL)
@@ -389,12 +394,13 @@ void option_reset(struct settings *s, const struct option *o)
 		*at = strdup(initial);
 }
 
-static void print_ports(const struct settings *s, FILE *out)
+static void print_ports(const struct settings *s, const struct option *o, FILE *out)
 {
-	if (s->n_ports == 0)
-		fprintf(out, "all");
-	for (size_t i = 0; i < s->n_ports; i++)
-		fprintf(out, "%s%u", i ? "," : "", s->ports[i]);
+	const struct port_list *l = field(s, o);
+	if (l->n == 0 && o->initial)
+		fputs(o->initial, out);
+	for (size_t i = 0; i < l->n; i++)
+		fprintf(out, "%s%u", i ? "," : "", l->port[i]);
 }
 
 static void print_limit(const struct settings *s, FILE *out)
@@ -413,7 +419,7 @@ static void print_limit(const struct settings *s, FILE *out)
 }
 
 /* A single-quoted YAML scalar */
-static void print_text(const char *text, FILE *out)
+void option_print_text(const char *text, FILE *out)
 {
 	char safe[1024];
 	log_escape(safe, sizeof(safe), bytes_str(text));
@@ -434,14 +440,16 @@ void option_print(const struct settings *s, const struct option *o, FILE *out)
 	case OPTION_LISTEN:
 	case OPTION_ATTACH:
 		if (*(char *const *)at)
-			print_text(*(char *const *)at, out);
+			option_print_text(*(char *const *)at, out);
 		return;
 	case OPTION_SINK:
 		if (*(char *const *)at)
 			spec_print_sink(*(char *const *)at, out);
 		return;
 	case OPTION_SHARE: fprintf(out, "%.17g", *(const double *)at); return;
-	case OPTION_PORTS: print_ports(s, out); return;
+	case OPTION_PORTS: print_ports(s, o, out); return;
+	case OPTION_RULES: settings_rules_print(s, out); return;
+	case OPTION_GROUP: return;
 	case OPTION_CHOICE: {
 		struct bytes word = choice_word(o, *(const unsigned *)at);
 		fprintf(out, "%.*s", (int)word.n, (const char *)word.p);

@@ -6,11 +6,12 @@
 
 #include "base/log.h"
 #include "cli/doctor.h"
+#include "sink/kafka_conf.h"
 
 enum { ASK_MS = 2000 };
 
 struct target {
-	char brokers[1024], topic[256];
+	struct kafka_spec spec;
 	rd_kafka_conf_t *conf; /* owned */
 };
 
@@ -19,38 +20,19 @@ static void quiet(const rd_kafka_t *rk, int level, const char *facility, const c
 	(void)rk, (void)level, (void)facility, (void)text; /* the answer says it in one line */
 }
 
-/* "?a=b&c=d" into the configuration; unknown ones are left to the sink, which refuses them with
- * its reason */
-static void properties(rd_kafka_conf_t *conf, const char *s)
-{
-	char one[1024], err[256];
-	while (*s) {
-		size_t n = strcspn(s, "&");
-		snprintf(one, sizeof(one), "%.*s", (int)(n < sizeof(one) ? n : sizeof(one) - 1), s);
-		char *value = strchr(one, '=');
-		if (value) {
-			*value++ = 0;
-			rd_kafka_conf_set(conf, one, value, err, sizeof(err));
-		}
-		s += n + (s[n] == '&');
-	}
-}
-
-static bool target_of(struct target *t, const char *sink)
+/* Properties that librdkafka does not know are left to the sink, which refuses them with its reason. */
+static bool target_of(struct target *t, const char *sink, char *why, size_t why_n)
 {
 	char err[256];
-	const char *slash = strchr(sink + 8, '/');
-	if (!slash || (size_t)(slash - sink - 8) >= sizeof(t->brokers))
+	snprintf(why, why_n, "is not kafka://HOST:PORT/TOPIC");
+	if (strncmp(sink, "kafka://", 8) != 0 ||
+	    kafka_spec_parse(&t->spec, sink + 6, why, why_n) < 0)
 		return false;
-	size_t n = strcspn(slash + 1, "?");
-	if (n >= sizeof(t->topic))
-		return false;
-	snprintf(t->brokers, sizeof(t->brokers), "%.*s", (int)(slash - sink - 8), sink + 8);
-	snprintf(t->topic, sizeof(t->topic), "%.*s", (int)n, slash + 1);
 	t->conf = rd_kafka_conf_new();
-	if (slash[1 + n] == '?')
-		properties(t->conf, slash + 2 + n);
-	rd_kafka_conf_set(t->conf, "bootstrap.servers", t->brokers, err, sizeof(err));
+	for (size_t i = 0; i < t->spec.n_properties; i++)
+		rd_kafka_conf_set(t->conf, t->spec.properties[i].name, t->spec.properties[i].value,
+				  err, sizeof(err));
+	rd_kafka_conf_set(t->conf, "bootstrap.servers", t->spec.brokers, err, sizeof(err));
 	/* a look must not create the topic: as a consumer asks, which may not */
 	rd_kafka_conf_set(t->conf, "allow.auto.create.topics", "false", err, sizeof(err));
 	rd_kafka_conf_set_log_cb(t->conf, quiet);
@@ -82,14 +64,14 @@ static void ask(struct doctor_kafka *k, struct target *t)
 		log_escape(k->text, sizeof(k->text), bytes_str(err));
 		return;
 	}
-	rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, t->topic, NULL);
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, t->spec.topic, NULL);
 	rd_kafka_resp_err_t rc =
 		topic ? rd_kafka_metadata(rk, 0, topic, &m, ASK_MS) : rd_kafka_last_error();
 	if (rc == RD_KAFKA_RESP_ERR_NO_ERROR && m) {
-		judge(k, m, t->topic);
+		judge(k, m, t->spec.topic);
 		rd_kafka_metadata_destroy(m);
 	} else {
-		snprintf(line, sizeof(line), "%.200s: %s", t->brokers, rd_kafka_err2str(rc));
+		snprintf(line, sizeof(line), "%.200s: %s", t->spec.brokers, rd_kafka_err2str(rc));
 		log_escape(k->text, sizeof(k->text), bytes_str(line));
 	}
 	if (topic)
@@ -99,10 +81,13 @@ static void ask(struct doctor_kafka *k, struct target *t)
 
 void doctor_look_kafka(struct doctor_kafka *k, const char *sink)
 {
-	struct target t = {0};
+	struct target t = {.conf = NULL};
+	char why[512];
 	k->asked = true;
-	if (target_of(&t, sink))
-		ask(k, &t);
-	else
-		snprintf(k->text, sizeof(k->text), "is not kafka://HOST:PORT/TOPIC");
+	if (!target_of(&t, sink, why, sizeof(why))) {
+		log_escape(k->text, sizeof(k->text), bytes_str(why));
+		return;
+	}
+	ask(k, &t);
+	kafka_spec_fini(&t.spec);
 }

@@ -22,7 +22,8 @@ static const char usage[] =
 	"      --json           one line of JSON in place of the table\n"
 	"      --check          exit 1 when a stage does not balance, a record is missing that no exit names,\n"
 	"                       or nothing can be proved (no final ledger)\n"
-	"      --lossless       exit 1 when anything was lost, even if it is accounted for\n"
+	"      --lossless       exit 1 when anything was lost, even if it is accounted for: also what is named as\n"
+	"                       spooled and is not there, and whatever a killed process held\n"
 	"  -h, --help\n"
 	"\n"
 	"Examples:\n"
@@ -131,8 +132,11 @@ static int show(const struct audit *a, const struct options *o)
 										: "not provable");
 		return 1;
 	}
-	if (o->lossless && (audit_lost(a) || faults)) {
-		fprintf(stderr, "sidetap: ledger: not lossless\n");
+	bool killed = audit_killed(a);
+	if (o->lossless && (audit_lost(a) || faults || killed)) {
+		fprintf(stderr, "sidetap: ledger: not lossless%s\n",
+			killed ? ": a process was killed, and what its memory held is not known"
+			       : "");
 		return 1;
 	}
 	return 0;

@@ -155,7 +155,8 @@ struct piece {
 		cap; /* static snake_case name of the limit that cut something here, counted by it; else NULL */
 };
 
-enum probe_answer { PROBE_NO, PROBE_MORE, PROBE_YES, PROBE_REVERSED };
+/* SURE: by probe_late only, a YES that the bytes alone prove (see late_sure) */
+enum probe_answer { PROBE_NO, PROBE_MORE, PROBE_YES, PROBE_REVERSED, PROBE_SURE };
 
 /* Why a direction ended */
 enum end_how { END_FIN, END_RST, END_EVICTED, END_STOP, END_GAP };
@@ -210,7 +211,7 @@ struct framer_ops {
 	 * agree, or both directions, or a long strong magic. Wrongly YES costs the whole connection: better MORE.
 	 */
 	enum probe_answer (*probe_late)(struct bytes request, struct bytes response);
-	/* Its YES is proved by the bytes alone: also asked at the first segment seen of a connection joined in the
+	/* Each YES of it is proved by the bytes alone: also asked at the first segment seen of a connection joined in the
 	 * middle, which came after nobody knows what. */
 	bool late_sure;
 

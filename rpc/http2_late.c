@@ -116,7 +116,7 @@ enum probe_answer http2_late_probe(struct bytes request, struct bytes response)
 		return p;
 	enum sight straight = sight_of_both(request, response, DIR_REQUEST);
 	if (straight >= SIGHT_GOOD)
-		return PROBE_YES;
+		return straight == SIGHT_SURE ? PROBE_SURE : PROBE_YES;
 	enum sight turned = sight_of_both(request, response, DIR_RESPONSE);
 	if (straight == SIGHT_NO && turned == SIGHT_SURE)
 		return PROBE_REVERSED;

@@ -26,7 +26,7 @@ static enum probe_answer ask(const struct framer_ops *ops, bool late, struct byt
 static struct prober_verdict table_ask(struct bytes request, struct bytes response, bool final,
 				       bool skip_proxy, bool late)
 {
-	const struct prober_verdict more = {NULL, false}, opaque = {&framer_opaque, false};
+	const struct prober_verdict more = {0}, opaque = {.ops = &framer_opaque};
 	bool wait = false;
 
 	request = bytes_head(request, PROBER_HEAD_MAX);
@@ -43,11 +43,14 @@ static struct prober_verdict table_ask(struct bytes request, struct bytes respon
 		enum probe_answer a = ask(*ops, late, request, response);
 		if (a == PROBE_MORE && !final) {
 			wait = true;
-		} else if (a == PROBE_YES || a == PROBE_REVERSED) {
+		} else if (a >= PROBE_YES) {
 			/* Late, a YES was verified, and a MORE may stand for ever */
 			if (wait && (!late || *ops == &framer_opaque))
 				return more;
-			return (struct prober_verdict) {*ops, a == PROBE_REVERSED};
+			return (struct prober_verdict) {.ops = *ops,
+							.reversed = a == PROBE_REVERSED,
+							.sure = a == PROBE_SURE ||
+								(*ops)->late_sure};
 		}
 	}
 	return wait ? more : opaque;

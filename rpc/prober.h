@@ -11,6 +11,7 @@ enum { PROBER_HEAD_MAX = 4096 };
 struct prober_verdict {
 	const struct framer_ops *ops; /* NULL: needs more bytes */
 	bool reversed; /* client and server are the other way round */
+	bool sure; /* joined late: proved by the bytes alone, whatever came before them */
 };
 
 /*

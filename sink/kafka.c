@@ -113,8 +113,8 @@ static void on_stored(void *ctx, enum record_kind kind, uint64_t number, bool la
 	struct kafka *k = ctx;
 	(void)bytes;
 	if (!exit) {
-		if (k->cfg.stored && kind == RECORD_CALL)
-			k->cfg.stored(k->cfg.report_ctx, number);
+		if (k->cfg.stored)
+			k->cfg.stored(k->cfg.report_ctx, kind, number);
 		return;
 	}
 	k->failed += strcmp(exit, "spooled") != 0;
@@ -141,6 +141,8 @@ static int first_contact(struct kafka *k, char *err, size_t err_n)
 	int e = check_topics(k, err, err_n);
 	if (e == 0)
 		e = fit_batches(k, err, err_n);
+	if (e == 0)
+		kafka_look_at_cluster(k, ADMIN_MS);
 	if (e == 0 || !k->spool)
 		return e;
 	log_warn("%s; records go to the spool until it does", err);
@@ -268,7 +270,9 @@ static const char *kafka_status(struct sink *s)
 		(unsigned long long)k->calls, (unsigned long long)k->acked_bytes,
 		(unsigned long long)k->held_records, (unsigned long long)k->failed,
 		(unsigned long long)k->duplicates_possible, (double)k->slowest_ns / 1e6,
-		k->client.all_down ? "; no broker is reachable" : "",
+		k->wrong_cluster     ? "; the wrong cluster: nothing is sent"
+		: k->client.all_down ? "; no broker is reachable"
+				     : "",
 		error[0] ? "; last error: " : "", error);
 	if (k->spool && n < sizeof(k->status))
 		spool_status(k, k->status + n, sizeof(k->status) - n);

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "sink/kafka_secret.h"
 #include "sink/text.h"
 
 enum { TOPIC_MAX = 242, /* Kafka's 249 less ".ledger" */ UNKNOWN_TOPIC_MS = 2000 };
@@ -102,17 +103,37 @@ static int parse(struct kafka_spec *s, const char *spec)
 	return *p == '?' ? parse_properties(s, p + 1) : 0;
 }
 
+/* Values that stand in files or the environment */
+static int resolve(struct kafka_spec *s, char *err, size_t err_n)
+{
+	for (size_t i = 0; i < s->n_properties; i++) {
+		struct kafka_property *p = &s->properties[i];
+		snprintf(err, err_n, "kafka: no memory");
+		char *value = kafka_secret(p->name, p->value, err, err_n);
+		if (!value)
+			return -EINVAL;
+		free(p->value);
+		p->value = value;
+	}
+	return 0;
+}
+
 int kafka_spec_parse(struct kafka_spec *s, const char *spec, char *err, size_t err_n)
 {
 	*s = (struct kafka_spec) {.embedded = false};
-	if (parse(s, spec) == 0)
-		return 0;
+	if (parse(s, spec) == 0) {
+		int e = resolve(s, err, err_n);
+		if (e < 0)
+			kafka_spec_fini(s);
+		return e;
+	}
 	kafka_spec_fini(s);
+	int shown = (int)strcspn(spec, "?"); /* a password may stand behind it */
 	snprintf(
 		err, err_n,
-		"kafka:%.200s: allowed is kafka://HOST:PORT[,HOST:PORT...]/TOPIC[?property=value&...] with a topic "
+		"kafka:%.*s: allowed is kafka://HOST:PORT[,HOST:PORT...]/TOPIC[?property=value&...] with a topic "
 		"of letters, digits and . _ -, or kafka:embedded[/TOPIC]",
-		spec);
+		shown < 200 ? shown : 200, spec);
 	return -EINVAL;
 }
 

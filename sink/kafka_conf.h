@@ -12,7 +12,8 @@
 
 enum { KAFKA_PROPERTIES_MAX = 64, KAFKA_PORTS_MAX = 16 };
 
-/* "//HOST:PORT[,HOST:PORT...]/TOPIC[?property=value&...]" or "embedded[/TOPIC][?...]" */
+/* "//HOST:PORT[,HOST:PORT...]/TOPIC[?property=value&...]" or "embedded[/TOPIC][?...]". A value may be "file:PATH" or
+ * "env:NAME" (sink/kafka_secret.h): the property holds what stands there. */
 struct kafka_spec {
 	bool embedded;
 	char *brokers; /* NULL when embedded */

@@ -13,7 +13,7 @@
 enum {
 	WINDOW_MAX = 4 << 20,
 	STALL_NS_SECONDS = 5, /* held and nothing acknowledged: an outage */
-	PURGE_MS = 8, /* for what a purge gives back at once */
+	PURGE_MS = 4, /* for what a purge gives back at once */
 	POLL_BATCH_MS = 4, /* of reports in one go: the loop has other things to do */
 	SPOOL_MS = 5000, /* at the end, for the disk */
 	SETTLE_MS = 100, /* after the last record that a purge gave back */
@@ -51,22 +51,36 @@ static struct record *merge(struct record *a, struct record *b)
 	return out;
 }
 
-static struct record *sorted(struct record *list, uint64_t n)
+/* Takes the longest rising run off the list. */
+static struct record *run_take(struct record **list)
 {
-	if (n < 2)
-		return list;
-	struct record *at = list;
-	for (uint64_t i = 1; i < n / 2; i++)
+	struct record *first = *list, *at = first;
+	while (at->next && !is_older(at->next, at))
 		at = at->next;
-	struct record *rest = at->next;
+	*list = at->next;
 	at->next = NULL;
-	return merge(sorted(list, n / 2), sorted(rest, n - n / 2));
+	return first;
 }
 
-/* A purge gives back what was queued before what was in flight, and of that the newer half first. */
+/* A purge gives back what was queued before what was in flight, and of that the newer half first: a few long runs,
+ * merged two by two, as carries of a binary counter. */
 static void sort_by_age(struct taken *t)
 {
-	t->first = sorted(t->first, t->records);
+	enum { LEVELS = 40 };
+	struct record *level[LEVELS] = {NULL}, *list = t->first, *all = NULL;
+	while (list) {
+		struct record *run = run_take(&list);
+		int i = 0;
+		for (; i < LEVELS - 1 && level[i]; i++) {
+			run = merge(level[i], run);
+			level[i] = NULL;
+		}
+		level[i] = level[i] ? merge(level[i], run) : run;
+	}
+	for (int i = 0; i < LEVELS; i++)
+		if (level[i])
+			all = all ? merge(level[i], all) : level[i];
+	t->first = all;
 	t->tail = &t->first;
 	while (*t->tail)
 		t->tail = &(*t->tail)->next;
@@ -76,6 +90,7 @@ static void sort_by_age(struct taken *t)
 static void wait_behind(struct kafka *k, struct record *r)
 {
 	taken_push(&k->behind, r);
+	k->behind_sorted = false;
 	k->settle_ns = clock_ns(CLOCK_MONOTONIC) + SETTLE_MS * MS;
 }
 
@@ -104,8 +119,11 @@ static void behind_to_spool(struct kafka *k)
 {
 	if (!k->behind.first || clock_ns(CLOCK_MONOTONIC) < k->settle_ns)
 		return;
-	sort_by_age(&k->behind);
-	while (k->behind.first) {
+	if (!k->behind_sorted)
+		sort_by_age(&k->behind);
+	k->behind_sorted = true; /* what the capture adds is newer */
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + POLL_BATCH_MS * MS;
+	while (k->behind.first && clock_ns(CLOCK_MONOTONIC) < end) {
 		struct record *r = taken_pop(&k->behind);
 		int e = spool_put(k->spool, &r);
 		if (e == -EAGAIN) {
@@ -207,6 +225,10 @@ void kafka_pump(struct kafka *k)
 			break;
 		size_t n = r->token ? r->n : 0;
 		rd_kafka_resp_err_t e = kafka_produce(k, r, false);
+		if (e == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) { /* by message.max.bytes */
+			quarantine(k, r);
+			continue;
+		}
 		if (e) {
 			taken_unshift(&k->retry, r);
 			if (e != RD_KAFKA_RESP_ERR__QUEUE_FULL)
@@ -295,21 +317,34 @@ int kafka_route(struct kafka *k, struct record **r, const char **exit)
 
 /* ---- time ---- */
 
-/* K10: the bootstrap address may lead elsewhere one day. */
-static void look_at_cluster(struct kafka *k, uint64_t now)
+static void cluster_is_wrong(struct kafka *k, const char *id)
 {
-	if (now - k->cluster_ns < SECOND)
-		return;
-	k->cluster_ns = now;
-	char *id = rd_kafka_clusterid(k->rk, 0);
+	log_error("kafka: this is cluster %s, not %s as before: nothing is sent to it%s%s%s", id,
+		  k->cluster, k->spool ? "; if it is the right one, delete " : "",
+		  k->spool ? k->cfg.spool : "", k->spool ? "/sidetap.cluster and start again" : "");
+	k->wrong_cluster = true;
+	if (k->spool)
+		outage(k, "the wrong cluster");
+	else
+		rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE);
+}
+
+/* K10: the bootstrap address may lead elsewhere one day. What the directory of the spool knows counts. */
+void kafka_look_at_cluster(struct kafka *k, int timeout_ms)
+{
+	char *id = rd_kafka_clusterid(k->rk, timeout_ms);
 	if (!id)
 		return;
-	if (!k->cluster[0])
-		strncpy(k->cluster, id, sizeof(k->cluster) - 1);
+	if (!k->cluster[0] && k->spool)
+		snprintf(k->cluster, sizeof(k->cluster), "%s", spool_pinned(k->spool));
+	if (!k->cluster[0]) {
+		snprintf(k->cluster, sizeof(k->cluster), "%s", id);
+		if (k->spool)
+			spool_pin(k->spool, k->cluster);
+	}
 	bool wrong = strncmp(k->cluster, id, sizeof(k->cluster) - 1) != 0;
 	if (wrong && !k->wrong_cluster)
-		log_error("kafka: this is cluster %s, not %s as before: nothing is sent to it", id,
-			  k->cluster);
+		cluster_is_wrong(k, id);
 	k->wrong_cluster = wrong;
 	rd_kafka_mem_free(k->rk, id);
 }
@@ -321,7 +356,7 @@ void kafka_tick(struct kafka *k)
 		renew(k);
 		return;
 	}
-	look_at_cluster(k, now);
+	kafka_look_at_cluster(k, 0);
 	if (k->spool)
 		behind_to_spool(k);
 	pump_suspects(k);

@@ -241,7 +241,7 @@ rd_kafka_resp_err_t kafka_produce(struct kafka *k, struct record *r, bool solo)
 	}
 	if (k->held_records == k->solo_held)
 		k->progress_ns = clock_ns(CLOCK_MONOTONIC);
-	k->duplicates_possible += r->maybe_there;
+	k->duplicates_possible += r->maybe_there || r->foreign;
 	k->held_records++;
 	k->held_bytes += r->n;
 	k->solo_held += solo;

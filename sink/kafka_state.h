@@ -38,6 +38,7 @@ struct kafka {
 		trouble; /* a report that speaks of an outage; looked at after the reports */
 	struct taken retry; /* before anything from the spool */
 	struct taken behind; /* what a purge gave back, in any order, and what came meanwhile */
+	bool behind_sorted;
 	uint64_t settle_ns; /* until then they wait for more */
 	uint64_t window,
 		outstanding; /* bytes from the spool or retry that may be, and are, with librdkafka */
@@ -52,7 +53,6 @@ struct kafka {
 
 	char cluster[64]; /* id of the cluster that was there first (K10) */
 	bool wrong_cluster;
-	uint64_t cluster_ns; /* last look */
 
 	uint64_t held_records, held_bytes;
 	uint64_t calls, acked_bytes, failed; /* calls: acknowledged last parts */
@@ -78,6 +78,7 @@ void kafka_returned(struct kafka *k, struct record *r, rd_kafka_resp_err_t err, 
 void kafka_acked(struct kafka *k, const struct record *r);
 int kafka_route(struct kafka *k, struct record **r, const char **exit);
 void kafka_tick(struct kafka *k);
+void kafka_look_at_cluster(struct kafka *k, int timeout_ms);
 void kafka_pump(struct kafka *k);
 void kafka_poll(struct kafka *k);
 int kafka_finish(struct kafka *k, int timeout_ms);

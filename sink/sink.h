@@ -27,7 +27,7 @@ struct sink_cfg {
 	sink_report_fn *report;
 	void *report_ctx;
 	/* A record is safe on disk and will be reported later. May be NULL. */
-	void (*stored)(void *ctx, uint64_t number);
+	void (*stored)(void *ctx, enum record_kind kind, uint64_t number);
 	/* A local TCP port of a connection of sidetap's own is about to be used (in_use true), so that
 	 * the probe leaves it out; may be called from librdkafka's threads. May be NULL. */
 	void (*own_port)(void *ctx, uint16_t port, bool in_use);

@@ -102,6 +102,7 @@ static void *work(void *arg)
 			ring(s);
 		}
 		done |= spool_remove_some(s);
+		done |= spool_pin_some(s, now);
 		if (s->stop && (!done || now > s->deadline_ns))
 			break;
 		if (done)
@@ -192,6 +193,8 @@ struct spool *spool_open(const struct spool_cfg *cfg, char *err, size_t err_n)
 	s->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	s->dir = s->event < 0 ? -EMFILE : spool_dir_open(cfg->dir, err, err_n);
 	int e = s->dir < 0 ? s->dir : find_segments(s);
+	if (e == 0)
+		spool_dir_word(s->dir, s->pinned);
 	if (e == 0)
 		e = start_thread(s);
 	if (e == 0)
@@ -304,6 +307,20 @@ struct spool_stats spool_stats(const struct spool *cs)
 	out.waiting = s->queue.records + s->unsynced.records;
 	pthread_mutex_unlock(&s->lock);
 	return out;
+}
+
+const char *spool_pinned(const struct spool *s)
+{
+	return s->pinned;
+}
+
+void spool_pin(struct spool *s, const char *word)
+{
+	pthread_mutex_lock(&s->lock);
+	snprintf(s->pin, sizeof(s->pin), "%s", word);
+	s->pin_due = true;
+	pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- close ---- */

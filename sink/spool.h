@@ -77,6 +77,13 @@ struct spool_stats {
 };
 struct spool_stats spool_stats(const struct spool *s);
 
+/*
+ * A word that the directory keeps (the id of the cluster whose records lie there), in the file "sidetap.cluster": as it was
+ * found, "" when there was none; and to be written by the thread, once it can. At most 63 of [A-Za-z0-9._-].
+ */
+const char *spool_pinned(const struct spool *s);
+void spool_pin(struct spool *s, const char *word);
+
 /* Waits until all that was put is synced (at most timeout_ms), then tells each record of ours that is on disk and was
  * not released, once: "spooled". The spool goes on. */
 void spool_tell_kept(struct spool *s, int timeout_ms);

@@ -12,6 +12,7 @@
 
 #define PREFIX "sidetap-"
 #define SUFFIX ".spool"
+#define WORD   "sidetap.cluster"
 enum { DIGITS = 16 };
 
 /* Nobody else may put files there. */
@@ -173,4 +174,43 @@ int spool_dir_remove(int dir, uint64_t segment)
 	char name[SPOOL_NAME];
 	spool_dir_name(name, segment);
 	return unlinkat(dir, name, 0) < 0 ? -errno : 0;
+}
+
+static bool is_word(const char *s)
+{
+	static const char ok[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+	return s[0] && s[strspn(s, ok)] == 0;
+}
+
+void spool_dir_word(int dir, char out[SPOOL_WORD])
+{
+	int fd = openat(dir, WORD, O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, out, SPOOL_WORD - 1);
+	if (fd >= 0)
+		close(fd);
+	out[n > 0 ? n : 0] = 0;
+	out[strcspn(out, "\n")] = 0;
+	if (!is_word(out))
+		out[0] = 0;
+}
+
+int spool_dir_keep_word(int dir, const char *word)
+{
+	if (!is_word(word))
+		return -EINVAL;
+	unlinkat(dir, WORD ".new", 0); /* a process that was killed here left it */
+	int fd = openat(dir, WORD ".new", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			0600);
+	if (fd < 0)
+		return -errno;
+	int e = dprintf(fd, "%s\n", word) < 0 || fsync(fd) < 0 ? -errno : 0;
+	close(fd);
+	if (e == 0 && renameat(dir, WORD ".new", dir, WORD) < 0)
+		e = -errno;
+	if (e < 0)
+		unlinkat(dir, WORD ".new", 0);
+	else
+		fsync(dir);
+	return e;
 }

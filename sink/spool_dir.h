@@ -27,4 +27,9 @@ int spool_dir_create(int dir, uint64_t segment);
 /* The whole file, at most max bytes (-EFBIG). -errno. */
 int spool_dir_read(int dir, uint64_t segment, uint64_t max, struct buf *out);
 
+/* The word in "sidetap.cluster": out of 64 bytes; "" when there is none, or it is none. Written whole or not at all. */
+enum { SPOOL_WORD = 64 };
+void spool_dir_word(int dir, char out[SPOOL_WORD]);
+int spool_dir_keep_word(int dir, const char *word);
+
 int spool_dir_remove(int dir, uint64_t segment);

@@ -2,6 +2,7 @@
 /* The reading half of the spool's thread: back into memory, counting, deleting. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sink/spool_dir.h"
 #include "sink/spool_segment.h"
@@ -9,13 +10,12 @@
 
 enum { AHEAD_BYTES = 4 << 20 };
 
-/* The bytes of a segment, read without the lock. */
-static int segment_read(struct spool *s, const struct spool_segment *g, struct buf *out)
+/* The bytes of a segment of this version. Without the lock, as all that takes long: the caller's thread never waits
+ * for more than a few stores. */
+static int segment_read(const struct spool *s, const struct spool_segment *g, struct buf *out)
 {
-	pthread_mutex_unlock(&s->lock);
 	int e = spool_dir_read(s->dir, g->id, s->cfg.max_bytes + RECORD_MAX_BYTES, out);
-	pthread_mutex_lock(&s->lock);
-	return e;
+	return e < 0 ? e : spool_segment_check(buf_bytes(out));
 }
 
 /* Cannot be read, or is another version's: it stays on disk, and what is ours in it is lost by name. */
@@ -27,7 +27,14 @@ static void keep_away(struct spool *s, struct spool_segment *g, int err)
 		spool_failed(s, err, "read");
 }
 
-static bool ahead_add(struct spool *s, const struct spool_segment *g, uint32_t index,
+/* What a file holds, read without the lock */
+struct batch {
+	struct list ahead; /* struct spool_ahead, tokens rising */
+	uint64_t bytes, broken;
+	uint32_t n, refused; /* of an earlier process: entries, those without memory */
+};
+
+static bool batch_add(struct batch *b, const struct spool_segment *g, uint32_t index,
 		      const struct spool_segment_found *f)
 {
 	struct spool_ahead *a = calloc(1, sizeof(*a));
@@ -39,9 +46,34 @@ static bool ahead_add(struct spool *s, const struct spool_segment *g, uint32_t i
 	a->read = (struct spool_read) {
 		.r = r, .token = g->id << SPOOL_INDEX_BITS | index, .foreign = !g->items};
 	memcpy(a->read.instance, f->instance, sizeof(a->read.instance));
-	list_add_tail(&s->ahead, &a->in);
-	s->ahead_bytes += r->n;
+	list_add_tail(&b->ahead, &a->in);
+	b->bytes += r->n;
 	return true;
+}
+
+/* A segment of ours holds the items that we know, some of them maybe broken by now. It is sealed: nobody changes
+ * their names. */
+static void parse_ours(struct batch *b, const struct spool_segment *g, struct bytes file)
+{
+	struct spool_segment_found f;
+	uint32_t i = 0;
+	for (size_t at = 0; i < g->n && spool_segment_next(file, &at, &f, &b->broken);) {
+		uint32_t j = i;
+		while (j < g->n && (g->items[j].number != f.number || g->items[j].kind != f.kind))
+			j++;
+		if (j == g->n)
+			continue;
+		batch_add(b, g, j, &f);
+		i = j + 1;
+	}
+}
+
+/* Of an earlier process: what is whole is there. */
+static void parse_found(struct batch *b, const struct spool_segment *g, struct bytes file)
+{
+	struct spool_segment_found f;
+	for (size_t at = 0; spool_segment_next(file, &at, &f, &b->broken); b->n++)
+		b->refused += !batch_add(b, g, b->n, &f);
 }
 
 /* Item i of ours is not readable any more. */
@@ -54,21 +86,13 @@ static void item_lost(struct spool *s, struct spool_segment *g, uint32_t i)
 	s->stats.resident--;
 }
 
-/* A segment of ours holds the items that we know, some of them maybe broken by now. */
-static void load_ours(struct spool *s, struct spool_segment *g, struct bytes file)
+static void take_ours(struct spool *s, struct spool_segment *g, const struct batch *b)
 {
-	struct spool_segment_found f;
-	size_t at = 0;
 	uint32_t i = 0;
-	while (i < g->n && spool_segment_next(file, &at, &f, &s->stats.broken)) {
-		uint32_t j = i;
-		while (j < g->n && (g->items[j].number != f.number || g->items[j].kind != f.kind))
-			j++;
-		if (j == g->n)
-			continue;
-		for (; i < j; i++)
-			item_lost(s, g, i);
-		if (!ahead_add(s, g, i, &f))
+	list_for_each (it, (struct list *)&b->ahead) {
+		uint64_t token = list_entry(it, struct spool_ahead, in)->read.token;
+		uint32_t index = token & ((1u << SPOOL_INDEX_BITS) - 1);
+		for (; i < index; i++)
 			item_lost(s, g, i);
 		i++;
 	}
@@ -76,24 +100,23 @@ static void load_ours(struct spool *s, struct spool_segment *g, struct bytes fil
 		item_lost(s, g, i);
 }
 
-/* Of an earlier process: what is whole is there. */
-static void load_found(struct spool *s, struct spool_segment *g, struct bytes file)
+static void take_found(struct spool *s, struct spool_segment *g, const struct batch *b)
 {
-	struct spool_segment_found f;
-	uint64_t broken = 0;
-	uint32_t n = 0, refused = 0;
-	for (size_t at = 0; spool_segment_next(file, &at, &f, &broken); n++)
-		refused += !ahead_add(s, g, n, &f);
 	if (!g->counted) {
-		s->stats.broken += broken;
-		s->stats.found += n;
-		s->stats.resident += n;
+		s->stats.found += b->n;
+		s->stats.resident += b->n;
 	}
-	g->n = n;
-	g->released += refused;
-	s->stats.evicted += refused;
-	s->stats.resident -= refused;
+	g->n = b->n;
+	g->released += b->refused;
+	s->stats.evicted += b->refused;
+	s->stats.resident -= b->refused;
 	g->counted = true;
+}
+
+/* Little of a small spool: what is read ahead cannot leave for the cap. */
+static uint64_t ahead_max(const struct spool *s)
+{
+	return s->cfg.max_bytes / 16 < AHEAD_BYTES ? s->cfg.max_bytes / 16 : AHEAD_BYTES;
 }
 
 static struct spool_segment *first_unread(struct spool *s)
@@ -106,32 +129,61 @@ static struct spool_segment *first_unread(struct spool *s)
 	return NULL;
 }
 
+static int batch_read(struct spool *s, const struct spool_segment *g, struct batch *b)
+{
+	struct buf file;
+	int e = segment_read(s, g, &file);
+	if (e == 0 && g->items)
+		parse_ours(b, g, buf_bytes(&file));
+	else if (e == 0)
+		parse_found(b, g, buf_bytes(&file));
+	buf_fini(&file);
+	return e;
+}
+
 bool spool_load_some(struct spool *s)
 {
 	struct spool_segment *g = first_unread(s);
-	if (!s->want || !g || s->ahead_bytes > AHEAD_BYTES)
+	if (!s->want || !g || s->ahead_bytes > ahead_max(s))
 		return false;
 	if (g == s->active) {
 		if (!g->n)
 			return false;
 		spool_seal(s); /* may give records back to the queue */
 	}
-	struct buf file;
-	int e = segment_read(s, g, &file);
-	if (e == 0)
-		e = spool_segment_check(buf_bytes(&file));
+	struct batch b = {.n = 0};
+	list_init(&b.ahead);
+	pthread_mutex_unlock(&s->lock);
+	int e = batch_read(s, g, &b);
+	pthread_mutex_lock(&s->lock);
 	if (e < 0) {
 		keep_away(s, g, e);
-	} else {
-		g->loaded = true;
-		s->want = false;
-		if (g->items)
-			load_ours(s, g, buf_bytes(&file));
-		else
-			load_found(s, g, buf_bytes(&file));
+		return true;
 	}
-	buf_fini(&file);
+	g->loaded = true;
+	s->want = false;
+	if (!g->counted || g->items)
+		s->stats.broken += b.broken;
+	if (g->items)
+		take_ours(s, g, &b);
+	else
+		take_found(s, g, &b);
+	list_for_each_safe (it, next, &b.ahead)
+		list_move_tail(&s->ahead, it);
+	s->ahead_bytes += b.bytes;
 	return true;
+}
+
+static int segment_count(struct spool *s, const struct spool_segment *g, uint32_t *n,
+			 uint64_t *broken)
+{
+	struct buf file;
+	struct spool_segment_found f;
+	int e = segment_read(s, g, &file);
+	for (size_t at = 0; e == 0 && spool_segment_next(buf_bytes(&file), &at, &f, broken);)
+		++*n;
+	buf_fini(&file);
+	return e;
 }
 
 bool spool_count_some(struct spool *s)
@@ -146,22 +198,20 @@ bool spool_count_some(struct spool *s)
 	s->stats.scanning = g != NULL;
 	if (!g)
 		return false;
-	struct buf file;
-	struct spool_segment_found f;
-	int e = segment_read(s, g, &file);
-	if (e == 0)
-		e = spool_segment_check(buf_bytes(&file));
+	uint64_t broken = 0;
+	uint32_t n = 0;
+	pthread_mutex_unlock(&s->lock);
+	int e = segment_count(s, g, &n, &broken);
+	pthread_mutex_lock(&s->lock);
 	if (e < 0) {
-		buf_fini(&file);
 		keep_away(s, g, e);
 		return true;
 	}
-	for (size_t at = 0; spool_segment_next(buf_bytes(&file), &at, &f, &s->stats.broken);)
-		g->n++;
+	g->n = n;
 	g->counted = true;
-	s->stats.found += g->n;
-	s->stats.resident += g->n;
-	buf_fini(&file);
+	s->stats.broken += broken;
+	s->stats.found += n;
+	s->stats.resident += n;
 	return true;
 }
 

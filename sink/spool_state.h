@@ -46,6 +46,7 @@ struct spool {
 	struct spool_cfg cfg;
 	char instance[17];
 	int dir, event;
+	char pinned[64]; /* as found */
 	pthread_t thread;
 	bool started;
 
@@ -59,6 +60,8 @@ struct spool {
 	struct spool_news *news;
 	size_t n_news, cap_news;
 	uint64_t deadline_ns; /* of stop */
+	char pin[64]; /* to be written when pin_due */
+	bool pin_due;
 	bool stop, want,
 		busy; /* want: the reader found nothing ready; busy: the thread is at the disk */
 	struct spool_stats stats;
@@ -77,12 +80,14 @@ struct spool {
 bool spool_write_some(struct spool *s, uint64_t now_ns);
 bool spool_sync_due(struct spool *s, uint64_t now_ns, bool now);
 void spool_seal(struct spool *s);
-void spool_make_room(struct spool *s, uint64_t bytes);
+/* -ENOSPC: the cap is reached by what cannot leave now. */
+int spool_make_room(struct spool *s, uint64_t bytes);
 
 /* sink/spool_load.c, likewise */
 bool spool_load_some(struct spool *s);
 bool spool_count_some(struct spool *s);
 bool spool_remove_some(struct spool *s);
+bool spool_pin_some(struct spool *s, uint64_t now_ns);
 
 void spool_tell(struct spool *s, const struct spool_item *it, const char *exit);
 /* Nothing of the segment will be read again: what is ours in it and has no fate yet is lost by `exit`. */

@@ -2,6 +2,7 @@
 /* The writing half of the spool's thread. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -9,7 +10,7 @@
 #include "sink/spool_segment.h"
 #include "sink/spool_state.h"
 
-enum { BATCH = 64 };
+enum { BATCH = 64, BLOCK_BYTES = 4096 };
 
 static struct spool_item item_of(const struct record *r)
 {
@@ -96,10 +97,11 @@ static int write_one(struct spool *s, struct record *r)
 
 	if (s->active && (s->active->bytes + n > s->cfg.segment_bytes && s->active->n))
 		spool_seal(s);
-	spool_make_room(s, n);
+	int e = spool_make_room(s, n);
 	if (s->queue.first != r) /* a failed fsync put others before it */
 		return s->error;
-	int e = s->active ? 0 : segment_begin(s);
+	if (e == 0 && !s->active)
+		e = segment_begin(s);
 	if (e == 0)
 		e = item_add(s->active, r);
 	if (e < 0)
@@ -116,6 +118,23 @@ static int write_one(struct spool *s, struct record *r)
 	s->active->bytes += n;
 	s->stats.bytes += n;
 	return 0;
+}
+
+bool spool_pin_some(struct spool *s, uint64_t now_ns)
+{
+	char word[sizeof(s->pin)];
+	if (!s->pin_due || now_ns < s->retry_ns)
+		return false;
+	s->pin_due = false;
+	memcpy(word, s->pin, sizeof(word));
+	pthread_mutex_unlock(&s->lock);
+	int e = spool_dir_keep_word(s->dir, word);
+	pthread_mutex_lock(&s->lock);
+	if (e < 0) {
+		s->pin_due = true;
+		spool_failed(s, e, "sidetap.cluster");
+	}
+	return e == 0;
 }
 
 bool spool_write_some(struct spool *s, uint64_t now_ns)
@@ -214,22 +233,28 @@ static struct spool_segment *evictable(struct spool *s)
 	return NULL;
 }
 
-void spool_make_room(struct spool *s, uint64_t bytes)
+/* What the disk takes for all files, each of them in whole blocks, with so many bytes more */
+static uint64_t bytes_with(const struct spool *s, uint64_t more)
 {
-	uint64_t need = bytes + SPOOL_HEADER_BYTES;
-	while (s->stats.bytes + need > s->cfg.max_bytes) {
+	return s->stats.bytes + (s->stats.segments + 1) * BLOCK_BYTES + SPOOL_HEADER_BYTES + more;
+}
+
+int spool_make_room(struct spool *s, uint64_t bytes)
+{
+	while (bytes_with(s, bytes) > s->cfg.max_bytes) {
 		struct spool_segment *g = evictable(s);
 		if (!g && s->active && s->active->n) {
 			spool_seal(s);
 			continue;
 		}
-		if (!g)
-			return;
+		if (!g) /* all of it is on its way to Kafka, or not ours */
+			return -ENOSPC;
 		while (!g->counted && spool_count_some(s))
 			;
 		spool_give_up(s, g, "spool_evicted");
 		g->counted = true;
 		if (!spool_remove_some(s))
-			return;
+			return -ENOSPC;
 	}
+	return 0;
 }

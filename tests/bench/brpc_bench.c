@@ -21,6 +21,6 @@ int main(int argc, char **argv)
 
 	frame(&q, request, sizeof(request) - 1);
 	frame(&r, reply, sizeof(reply) - 1);
-	return bench_framer(&framer_brpc, buf_bytes(&q), buf_bytes(&r),
+	return bench_framer(&framer_brpc, "brpc", buf_bytes(&q), buf_bytes(&r),
 			    argc > 1 ? atof(argv[1]) : 3);
 }

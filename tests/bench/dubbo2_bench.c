@@ -37,6 +37,6 @@ int main(int argc, char **argv)
 	BENCH_PUT(&body, "H\5dubbo\5"
 			 "2.0.2Z");
 	frame(&r, 2, 20, &body);
-	return bench_framer(&framer_dubbo2, buf_bytes(&q), buf_bytes(&r),
+	return bench_framer(&framer_dubbo2, "dubbo2", buf_bytes(&q), buf_bytes(&r),
 			    argc > 1 ? atof(argv[1]) : 3);
 }

@@ -32,9 +32,17 @@ static inline void bench_message(const struct framer_ops *ops, void *c, enum dir
 		exit(1);
 }
 
-/* A request and its reply, over and over; prints the figures. */
-static inline int bench_framer(const struct framer_ops *ops, struct bytes q, struct bytes r,
-			       double seconds)
+/* The line that tests/bench/run.py reads: "NAME: N calls/s ..." */
+static inline void bench_print(const char *name, unsigned long calls, double bytes, double spent,
+			       size_t state_size)
+{
+	printf("%s: %.0f calls/s %.0f MB/s %.1f ns/call state %zu bytes\n", name,
+	       (double)calls / spent, bytes / spent / 1e6, spent * 1e9 / (double)calls, state_size);
+}
+
+/* A request and its reply, over and over; prints the figures under this name. */
+static inline int bench_framer(const struct framer_ops *ops, const char *name, struct bytes q,
+			       struct bytes r, double seconds)
 {
 	const struct framer_limits limits = {64 * 1024, 256, 1024, 64 << 20};
 	double start = bench_now(), spent;
@@ -50,10 +58,7 @@ static inline int bench_framer(const struct framer_ops *ops, struct bytes q, str
 		}
 		spent = bench_now() - start;
 	} while (spent < seconds);
-	printf("%s calls %lu of %zu+%zu bytes calls/s %.0f MB/s %.0f ns/call %.1f state %zu bytes\n",
-	       ops->name, calls, q.n, r.n, (double)calls / spent,
-	       (double)calls * (double)(q.n + r.n) / spent / 1e6, spent * 1e9 / (double)calls,
-	       ops->state_size);
+	bench_print(name, calls, (double)calls * (double)(q.n + r.n), spent, ops->state_size);
 	ops->fini(c);
 	free(c);
 	return 0;

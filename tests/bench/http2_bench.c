@@ -3,31 +3,13 @@
  * The HTTP/2 framer alone, from memory: calls with a 1 KiB answer, and small frames that belong to no call, a second
  * of processor time. Usage: http2_bench [seconds]
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
 #include <nghttp2/nghttp2.h>
 
-#include "base/buf.h"
 #include "rpc/http2_frame.h"
 #include "rpc/protocols.h"
+#include "tests/bench/framed.h"
 
 enum { BATCH = 1024, BODY = 1024, PINGS = 64 };
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void put(struct buf *b, const void *p, size_t n)
-{
-	if (buf_append(b, bytes_of(p, n)) < 0)
-		exit(1);
-}
 
 static void frame(struct buf *b, uint8_t type, uint8_t flags, uint32_t id, struct bytes payload)
 {
@@ -41,8 +23,8 @@ static void frame(struct buf *b, uint8_t type, uint8_t flags, uint32_t id, struc
 				(uint8_t)(id >> 8),
 				(uint8_t)id};
 
-	put(b, head, sizeof(head));
-	put(b, payload.p, payload.n);
+	bench_put(b, head, sizeof(head));
+	bench_put(b, payload.p, payload.n);
 }
 
 #define NV(name, value)                                                                            \
@@ -134,22 +116,20 @@ static int calls_run(bool grpc, double seconds)
 	if (!c || framer_http2.init(c, &limits, false) < 0 || nghttp2_hd_deflate_new(&d[0], 4096) ||
 	    nghttp2_hd_deflate_new(&d[1], 4096))
 		return 1;
-	put(&out[0], http2_preface.p, http2_preface.n);
+	bench_put(&out[0], http2_preface.p, http2_preface.n);
 	for (uint32_t id = 1; spent < seconds; id += 2 * BATCH) {
 		calls_make(out, d, id, grpc);
-		double start = now();
+		double start = bench_now();
 		unsigned long q = read_all(c, DIR_REQUEST, buf_bytes(&out[0]));
 		unsigned long r = read_all(c, DIR_RESPONSE, buf_bytes(&out[1]));
-		spent += now() - start;
+		spent += bench_now() - start;
 		if (q != BATCH || r != BATCH)
 			return 1;
 		calls += BATCH;
 		bytes += out[0].n + out[1].n;
 		out[0].n = out[1].n = 0;
 	}
-	printf("%s: calls %lu seconds %.3f calls/s %.0f MB/s %.0f ns/call %.1f state %zu bytes\n",
-	       grpc ? "grpc" : "http2", calls, spent, (double)calls / spent,
-	       (double)bytes / spent / 1e6, spent * 1e9 / (double)calls, framer_http2.state_size);
+	bench_print(grpc ? "grpc" : "http2", calls, (double)bytes, spent, framer_http2.state_size);
 	framer_http2.fini(c);
 	free(c);
 	for (int i = 0; i < 2; i++) {
@@ -172,14 +152,13 @@ static int frames_run(double seconds)
 		frame(&out, HTTP2_PING, 0, 0, BYTES("12345678"));
 		frame(&out, HTTP2_WINDOW_UPDATE, 0, 1, BYTES("\0\0\x10\0"));
 	}
-	double start = now(), spent;
+	double start = bench_now(), spent;
 	do {
 		for (unsigned i = 0; i < 1000; i++, frames += 2 * PINGS)
 			read_all(c, DIR_RESPONSE, buf_bytes(&out));
-		spent = now() - start;
+		spent = bench_now() - start;
 	} while (spent < seconds);
-	printf("small frames: %lu seconds %.3f frames/s %.0f\n", frames, spent,
-	       (double)frames / spent);
+	printf("small frames: %.0f frames/s\n", (double)frames / spent);
 	framer_http2.fini(c);
 	free(c);
 	buf_fini(&out);

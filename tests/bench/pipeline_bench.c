@@ -161,8 +161,8 @@ int main(int argc, char **argv)
 	}
 	sink_null.service(b.sink);
 	double t = seconds() - t0;
-	printf("pipeline: %.0f calls/s, %.0f ns a call, %.0f MB/s of payload\n", (double)n / t,
-	       t / (double)n * 1e9,
+	printf("packet to record: %.0f calls/s, %.0f ns a call, %.0f MB/s of payload\n",
+	       (double)n / t, t / (double)n * 1e9,
 	       (double)n * (double)(strlen(request) + (size_t)head + reply_n) / t / 1e6);
 	int bad = balance(&b, n);
 	flow_end_all(b.flows, FLOW_STOP);

@@ -5,7 +5,7 @@ Benchmarks beside tcpdump and GoReplay on the same workload: nginx (one worker),
 16 KiB, on loopback in a namespace of their own. Variants are interleaved; figures are medians with the
 least and the greatest. Writes a report in markdown.
 
-  run.py [--full] [--program build/sidetap] [--out build/bench/report.md] [--only fixed|saturated|probe|memory]
+  run.py [--full] [--program build/sidetap] [--out build/bench/report.md] [--only stages|fixed|saturated|probe|memory]
 """
 
 import argparse
@@ -389,6 +389,32 @@ def report_memory(report, program, mode):
     report.table(["state", "RssAnon MiB", ""], rows)
 
 
+# From memory, on one core: goals in calls a second
+STAGES = ("http1", "http2", "thrift", "ttheader", "theader", "dubbo2", "brpc", "record", "pipeline")
+GOALS = {"http2": 500e3, "grpc": 500e3, "thrift framed+binary": 1e6, "ttheader": 1e6,
+         "packet to record": 1e6}
+
+
+def report_stages(report, mode):
+    """The framers and the rest of the road alone, by the processor time that they took."""
+    report.add("### From memory: calls a second of one core's time, messages of 1 KiB")
+    got = collections.defaultdict(list)
+    for _ in range(mode.rounds):
+        for stage in STAGES:
+            say("from memory: %s" % stage)
+            program = os.path.join(TOP, "build", "bench", stage + "_bench")
+            for line in net.run(program).splitlines():
+                found = re.match(r"(.+?): (\d+) (calls|frames)/s", line)
+                if found:
+                    got[found.group(1), found.group(3)].append(int(found.group(2)) / 1e6)
+    rows = []
+    for (name, unit), values in got.items():
+        goal = GOALS.get(name)
+        rows.append([name, spread(values, 2) + " M %s/s" % unit, "" if not goal else "%.1f M: %s" % (
+            goal / 1e6, "met" if statistics.median(values) >= goal / 1e6 else "missed")])
+    report.table(["stage", "", "goal"], rows)
+
+
 Mode = collections.namedtuple("Mode", "name rounds seconds wrk_seconds")
 QUICK, FULL = Mode("quick", 3, 2, 2), Mode("full", 9, 6, 5)
 
@@ -430,8 +456,10 @@ def inside(args):
                "nginx with one worker, %d keep-alive connections, everything on these CPUs." % (
                    time.strftime("%Y-%m-%d"), version, platform.release(), os.cpu_count(),
                    mode.rounds, mode.seconds, FIXED_CONNECTIONS), "")
-    only = args.only.split(",") if args.only else ["fixed", "saturated", "probe", "memory"]
+    only = args.only.split(",") if args.only else ["stages", "fixed", "saturated", "probe", "memory"]
     try:
+        if "stages" in only:
+            report_stages(report, mode)
         if "fixed" in only or "saturated" in only:
             tools = make_tools(args, args.full)
         if "fixed" in only:
@@ -462,7 +490,7 @@ def main():
     p.add_argument("--full", action="store_true", help="more rounds, a real broker (about 30 minutes)")
     p.add_argument("--program", default=os.path.join(TOP, "build", "sidetap"))
     p.add_argument("--out", default=os.path.join(TOP, "build", "bench", "report.md"))
-    p.add_argument("--only", default="", help="of fixed,saturated,probe,memory")
+    p.add_argument("--only", default="", help="of stages,fixed,saturated,probe,memory")
     p.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = p.parse_args()
     args.program, args.out = os.path.abspath(args.program), os.path.abspath(args.out)

@@ -25,6 +25,6 @@ int main(int argc, char **argv)
 
 	frame(&q, 1);
 	frame(&r, 2);
-	return bench_framer(&framer_theader, buf_bytes(&q), buf_bytes(&r),
+	return bench_framer(&framer_theader, "theader", buf_bytes(&q), buf_bytes(&r),
 			    argc > 1 ? atof(argv[1]) : 3);
 }

@@ -246,6 +246,42 @@ static void two_stages(struct ledger_stage stage[2])
 	ledger_exit_add(&stage[1], "submitted", 700, false);
 }
 
+/* What was under way when the ledger was written is lost when it is not there, and only then. */
+static void open_exits_are_judged_by_what_is_there(void **state)
+{
+	(void)state;
+	struct record_range lost[] = {{3, 4, "spooled"}, {5, 6, "killed"}, {7, 7, "queue_full"}};
+	struct ledger_stage stage = {.name = "records", .unit = "records", .in = 7};
+	ledger_exit_add(&stage, "delivered", 2, false);
+	ledger_exit_add(&stage, "spooled", 2, false);
+	ledger_exit_add(&stage, "killed", 2, true);
+	ledger_exit_add(&stage, "queue_full", 1, true);
+	for (uint64_t there = 2; there <= 6; there++) {
+		struct record_ledger l = ledger_of("i", 7);
+		struct text out = {0};
+		l.stages = &stage;
+		l.n_stages = 1;
+		l.lost = lost;
+		l.n_lost = 3;
+		l.killed = there == 6;
+		struct audit *a = with_records("i", 1, there);
+		see(a, "i", 1, true);
+		tell(a, &l);
+		assert_int_equal(audit_lost(a), 7 - there);
+		assert_int_equal(audit_killed(a), there == 6);
+		assert_int_equal(audit_faults(a), 0);
+		audit_json(a, &out);
+		text_put(&out, "", 1);
+		assert_non_null(strstr(out.p, "\"duplicates\":1"));
+		assert_non_null(strstr(out.p, there == 6 ? "\"killed\":true" : "\"killed\":false"));
+		if (there == 3)
+			assert_non_null(strstr(
+				out.p, "\"lost\":{\"queue_full\":1,\"spooled\":1,\"killed\":2}"));
+		text_fini(&out);
+		audit_free(a);
+	}
+}
+
 static void json_sums_by_name(void **state)
 {
 	(void)state;
@@ -326,6 +362,7 @@ int main(void)
 		cmocka_unit_test(instances_are_judged_alone),
 		cmocka_unit_test(the_sink_may_say_unprovable),
 		cmocka_unit_test(hostile_numbers),
+		cmocka_unit_test(open_exits_are_judged_by_what_is_there),
 		cmocka_unit_test(json_sums_by_name),
 		cmocka_unit_test(table_is_for_people),
 	};

@@ -130,6 +130,34 @@ static void times(void **state)
 	wire_close(FLOW_FIN);
 }
 
+/* Answered before the request's end, and the server closes: what the client still sends belongs to the call. */
+static void early_answer_then_close(void **state)
+{
+	(void)state;
+	wire_open(true);
+	wire_send(DIR_REQUEST, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst");
+	wire_send(DIR_RESPONSE, "HTTP/1.1 413 Large\r\nContent-Length: 2\r\n\r\nno");
+	wire_half_close(DIR_RESPONSE);
+	wire_expect_none();
+	wire_run(DIR_REQUEST, BYTES("-rest"), true);
+	const Sidetap__V1__Call *c = wire_next();
+	assert_int_equal(c->status_code, 413);
+	assert_true(data_is(c->request->body, "first-rest"));
+	assert_int_equal(c->n_flags, 0);
+	wire_close(FLOW_RST);
+	wire_expect_none();
+
+	wire_open(true);
+	wire_send(DIR_REQUEST, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst");
+	wire_send(DIR_RESPONSE, "HTTP/1.1 413 Large\r\nContent-Length: 2\r\n\r\nno");
+	wire_half_close(DIR_RESPONSE);
+	wire_close(FLOW_RST);
+	c = wire_next();
+	assert_int_equal(c->status_code, 413);
+	assert_int_equal(c->request->body_bytes, 5);
+	wire_expect_none();
+}
+
 /* ---- switches ---- */
 
 static void upgrade_with_optimistic_bytes(void **state)
@@ -511,6 +539,7 @@ int main(void)
 		cmocka_unit_test(byte_at_a_time),
 		cmocka_unit_test(pipelined),
 		cmocka_unit_test(times),
+		cmocka_unit_test(early_answer_then_close),
 		cmocka_unit_test(upgrade_with_optimistic_bytes),
 		cmocka_unit_test(upgrade_refused),
 		cmocka_unit_test(proxy_preamble),

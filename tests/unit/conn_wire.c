@@ -158,13 +158,34 @@ void wire_expect_none(void)
 	assert_null(records_last(&wire.out, wire.seen));
 }
 
+static bool exit_find(const struct ledger_stage *stages, size_t n, const char *name,
+		      uint64_t *count)
+{
+	for (size_t s = 0; s < n; s++)
+		for (unsigned i = 0; i < stages[s].n_exits; i++)
+			if (strcmp(stages[s].exits[i].name, name) == 0) {
+				*count = stages[s].exits[i].n;
+				return true;
+			}
+	return false;
+}
+
 uint64_t wire_exit(const char *name)
 {
 	struct ledger_stage stage;
+	uint64_t count = 0;
 	assert_int_equal(conns_ledger(wire.conns, &stage, 1), 1);
-	for (unsigned i = 0; i < stage.n_exits; i++)
-		if (strcmp(stage.exits[i].name, name) == 0)
-			return stage.exits[i].n;
-	fail_msg("no exit %s", name);
-	return 0;
+	if (!exit_find(&stage, 1, name, &count))
+		fail_msg("no exit %s", name);
+	return count;
+}
+
+uint64_t wire_counted(const char *name)
+{
+	struct ledger_stage stages[8];
+	size_t n = conns_ledger(wire.conns, stages, 4);
+	uint64_t count = 0;
+	n += calls_ledger(wire.calls, stages + n, 4);
+	exit_find(stages, n, name, &count);
+	return count;
 }

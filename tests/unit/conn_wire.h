@@ -46,3 +46,5 @@ void wire_close(enum flow_end how);
 const Sidetap__V1__Call *wire_next(void); /* the next call that left; fails when there is none */
 void wire_expect_none(void);
 uint64_t wire_exit(const char *name); /* of stage `framing` */
+uint64_t
+wire_counted(const char *name); /* of any stage of connections and calls; 0 when there is none */

@@ -4,9 +4,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
+#include "tests/unit/conn_wire.h"
 #include "tests/unit/dubbo2_write.h"
 #include "tests/unit/lossy.h"
 
@@ -56,9 +58,61 @@ static void random_drops(void **state)
 	lossy_hold_drops(&lossy);
 }
 
+/* Two heartbeats are a verified start, and bytes that are no frame follow: `times` contradictions, no call between. */
+static void contradict(unsigned times)
+{
+	struct buf b = {0};
+
+	for (unsigned i = 0; i < times; i++) {
+		b.n = 0;
+		put_frame(&b, EVENT, 0, 2 * i, BYTES("N"));
+		put_frame(&b, EVENT, 0, 2 * i + 1, BYTES("N"));
+		put_text(&b, "bytes that are no frame of this protocol, whatever their number");
+		wire_send_raw(DIR_REQUEST, buf_bytes(&b));
+	}
+	buf_fini(&b);
+}
+
+static void one_call(unsigned i)
+{
+	struct lossy_call c = {0};
+
+	make(i, 10, &c);
+	wire_send_raw(DIR_REQUEST, buf_bytes(&c.wire[0]));
+	wire_send_raw(DIR_RESPONSE, buf_bytes(&c.wire[1]));
+	buf_fini(&c.wire[0]);
+	buf_fini(&c.wire[1]);
+}
+
+/* A protocol that is contradicted again and again is given up, counted; what it told before stays. */
+static void contradictions_undo(void **state)
+{
+	enum { ENOUGH = 9 };
+
+	(void)state;
+	for (unsigned times = ENOUGH - 1; times <= ENOUGH; times++) {
+		wire_open(false);
+		one_call(0);
+		contradict(times);
+		one_call(1);
+		one_call(2);
+		assert_int_equal(wire_counted("undone"), times == ENOUGH);
+		assert_int_equal(wire_counted("misdetected"), 0);
+		wire_close(FLOW_FIN);
+		assert_string_equal(wire_next()->method, "method0");
+		if (times < ENOUGH)
+			while (strcmp(wire_next()->method, "method2") != 0)
+				;
+		else
+			assert_string_equal(wire_next()->protocol, "opaque");
+		wire_expect_none();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(contradictions_undo),
 		cmocka_unit_test(late_at_every_offset),
 		cmocka_unit_test(random_drops),
 	};

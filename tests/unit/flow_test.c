@@ -220,7 +220,12 @@ static void T11_resets(void **state)
 		gen_push(&g, w->t);
 		assert_false(w->told[0].closed); /* not before the rings were read past it */
 		settle(w, g.now_ns);
+		bool ahead = cases[i].closes && cases[i].seq > 0;
+		assert_int_equal(w->told[0].closed, cases[i].closes && !ahead);
+		settle(w, g.now_ns + 60 * MS); /* what it proves to be missing may still come */
+		settle(w, g.now_ns + 120 * MS);
 		assert_int_equal(w->told[0].closed, cases[i].closes);
+		assert_int_equal(w->told[0].gap_bytes[0], ahead ? cases[i].seq : 0);
 		if (cases[i].closes)
 			assert_int_equal(w->told[0].how, FLOW_RST);
 		else

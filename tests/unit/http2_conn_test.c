@@ -300,14 +300,41 @@ static void late(void **state)
 	wire_close(FLOW_FIN);
 }
 
+/* The first segment that is seen after a quiet time: several requests at once, proved by themselves. */
+static void late_first_batch(void **state)
+{
+	(void)state;
+	wire_open(false);
+	for (uint32_t id = 101; id <= 105; id += 2)
+		frame(HEADERS, END | WHOLE, id, GET);
+	flush(REQ);
+	for (uint32_t id = 101; id <= 105; id += 2)
+		frame(HEADERS, END | WHOLE, id, OK);
+	flush(RESP);
+	wire_close(FLOW_FIN);
+	for (int i = 0; i < 3; i++) {
+		const Sidetap__V1__Call *c = wire_next();
+		assert_string_equal(c->path, "/");
+		assert_int_equal(c->status_code, 200);
+		assert_string_equal(records_flags(c), "");
+	}
+	wire_expect_none();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(interleaved),    cmocka_unit_test(h2c_upgrade),
-		cmocka_unit_test(resets),         cmocka_unit_test(goaway),
-		cmocka_unit_test(push),           cmocka_unit_test(interim),
-		cmocka_unit_test(protocol_error), cmocka_unit_test(b9_gap),
-		cmocka_unit_test(gap_in_data),    cmocka_unit_test(late),
+		cmocka_unit_test(interleaved),
+		cmocka_unit_test(h2c_upgrade),
+		cmocka_unit_test(resets),
+		cmocka_unit_test(goaway),
+		cmocka_unit_test(push),
+		cmocka_unit_test(interim),
+		cmocka_unit_test(protocol_error),
+		cmocka_unit_test(b9_gap),
+		cmocka_unit_test(gap_in_data),
+		cmocka_unit_test(late),
+		cmocka_unit_test(late_first_batch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -477,8 +477,8 @@ static void b18_late(void **state)
 	(void)state;
 	for (size_t n = 0; n < get.n; n++)
 		assert_int_equal(framer_http2.probe_late(bytes_head(get, n), NOTHING), PROBE_MORE);
-	assert_int_equal(framer_http2.probe_late(get, NOTHING), PROBE_YES);
-	assert_int_equal(framer_http2.probe_late(NOTHING, ok), PROBE_YES);
+	assert_int_equal(framer_http2.probe_late(get, NOTHING), PROBE_SURE);
+	assert_int_equal(framer_http2.probe_late(NOTHING, ok), PROBE_SURE);
 	assert_int_equal(framer_http2.probe_late(ok, NOTHING), PROBE_REVERSED);
 	assert_int_equal(framer_http2.probe_late(NOTHING, get), PROBE_REVERSED);
 	assert_int_equal(framer_http2.probe_late(get, get), PROBE_NO);

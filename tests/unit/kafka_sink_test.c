@@ -402,10 +402,51 @@ static void embedded_hosts_and_knows_its_limit(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start_cluster, stop_cluster)
 
+/* C7: values from files and the environment; whatever is wrong, no value is shown. */
+static void c7_secrets_stand_elsewhere(void **state)
+{
+	static const struct {
+		const char *property, *value, *err;
+	} cases[] = {
+		{"sasl.password=file:%2", "s3cr\xc3\xa9t ", NULL},
+		{"sasl.password=env:SIDETAP_TEST_SECRET", "from-the-env", NULL},
+		{"sasl.password=plain", "plain", NULL},
+		{"sasl.password=file:/nowhere/x", NULL, "/nowhere/x: No such file"},
+		{"sasl.password=env:SIDETAP_TEST_NOT_SET", NULL, "SIDETAP_TEST_NOT_SET is not set"},
+		{"sasl.password=file:/dev/null", NULL, "/dev/null is empty"},
+		{"sasl.password=file:/dev/zero", NULL, "larger than 64 KiB"},
+		{"sasl.password=c4n4ry&x", NULL, "allowed is"},
+	};
+	char path[] = "/tmp/secret-XXXXXX", err[512], uri[300];
+	(void)state;
+	int fd = mkstemp(path);
+	assert_int_equal(write(fd, "s3cr\xc3\xa9t \r\n", 10), 10);
+	setenv("SIDETAP_TEST_SECRET", "from-the-env", 1);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct kafka_spec s;
+		bool own = strstr(cases[i].property, "%2");
+		snprintf(uri, sizeof(uri), "//h:1/t?%s%s",
+			 own ? "sasl.password=file:" : cases[i].property, own ? path : "");
+		err[0] = 0;
+		int e = kafka_spec_parse(&s, uri, err, sizeof(err));
+		assert_int_equal(e, cases[i].value ? 0 : -EINVAL);
+		if (e == 0) {
+			assert_string_equal(s.properties[0].value, cases[i].value);
+			kafka_spec_fini(&s);
+		} else if (!strstr(err, cases[i].err)) {
+			fail_msg("%s", err);
+		}
+		assert_null(strstr(err, "c4n4ry"));
+	}
+	close(fd);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(specs_are_parsed),
+		cmocka_unit_test(c7_secrets_stand_elsewhere),
 		TEST(round_trip),
 		TEST(key_headers_and_time),
 		TEST(full_queue_and_purge),

@@ -349,6 +349,66 @@ static void k8_a_refused_record_is_found_alone(void **state)
 	g.ops->close(g.s);
 }
 
+/* K8: one that the client refuses must not stand in the way of what comes behind it out of the spool. */
+static void k8_too_large_for_the_client_out_of_the_spool(void **state)
+{
+	(void)state;
+	strcat(g.uri, "&message.max.bytes=1000");
+	rd_kafka_mock_broker_set_down(g.mock, 1);
+	open_with(true, 16 << 20);
+	send_n(50);
+	struct record *r = NULL;
+	uint8_t body[3000] = {1};
+	struct record_call c = {.connection_id = bytes_str("aaaaaaaaaaaaaaaa-1"),
+				.record_number = g.next++,
+				.last_part = true,
+				.request = {.present = true, .body = {body, sizeof(body)}}};
+	const char *exit;
+	assert_int_equal(record_encode(&c, &r), 0);
+	assert_int_equal(g.ops->submit(g.s, &r, &exit), 0);
+	send_n(50);
+	rd_kafka_mock_broker_set_up(g.mock, 1);
+	WAIT_FOR(g.n_delivered == 100);
+	WAIT_FOR(is_idle());
+	assert_int_equal(g.n_lost, 1);
+	assert_string_equal(g.exit[51], "too_large");
+	g.ops->close(g.s);
+}
+
+/* K10: the directory knows whose records lie in it. */
+static void k10_nothing_for_another_cluster(void **state)
+{
+	(void)state;
+	open_with(true, 16 << 20);
+	send_n(100);
+	WAIT_FOR(g.n_delivered == 100);
+	g.ops->close(g.s);
+	rd_kafka_mock_cluster_t *mine = g.mock;
+	g.mock = rd_kafka_mock_cluster_new(g.host, 1);
+	rd_kafka_mock_topic_create(g.mock, "t", 4, 1);
+	rd_kafka_mock_topic_create(g.mock, "t.ledger", 1, 1);
+	char own[sizeof(g.uri)];
+	memcpy(own, g.uri, sizeof(own));
+	snprintf(g.uri, sizeof(g.uri), "kafka://%s/t?log_level=0",
+		 rd_kafka_mock_cluster_bootstraps(g.mock));
+	open_with(true, 16 << 20);
+	assert_true(inside()->wrong_cluster);
+	send_n(100);
+	assert_int_equal(g.ops->drain(g.s, 1000), 0);
+	assert_int_equal(g.n_spooled, 100);
+	assert_non_null(strstr(g.ops->status(g.s), "wrong cluster"));
+	uint64_t twice;
+	assert_int_equal(read_topic(&twice), 0);
+	g.ops->close(g.s);
+	rd_kafka_mock_cluster_destroy(g.mock);
+	g.mock = mine; /* the right one gets them */
+	memcpy(g.uri, own, sizeof(own));
+	open_with(true, 16 << 20);
+	WAIT_FOR(is_idle());
+	assert_int_equal(read_topic(&twice), 200);
+	g.ops->close(g.s);
+}
+
 static void k11_a_fatal_producer_is_renewed(void **state)
 {
 	(void)state;
@@ -434,6 +494,8 @@ int main(void)
 		TEST(k5_errors_of_the_broker),
 		TEST(k7_not_allowed_for_a_while),
 		TEST(k8_a_refused_record_is_found_alone),
+		TEST(k8_too_large_for_the_client_out_of_the_spool),
+		TEST(k10_nothing_for_another_cluster),
 		TEST(k11_a_fatal_producer_is_renewed),
 		TEST(k15_the_rest_stays_and_is_sent_by_the_next),
 		TEST(a_spool_that_does_not_suffice),

@@ -52,7 +52,8 @@ static struct call make(uint64_t seen)
 	c.msg[0].started = c.msg[0].done = true;
 	c.msg[0].start_ns = 1000;
 	c.msg[0].end_ns = 2000;
-	sink.sample(sink.ctx, &c);
+	struct piece head = {.what = PIECE_HEAD};
+	sink.sample(sink.ctx, &c, &head, c.msg[0].start_ns);
 	return c;
 }
 
@@ -86,11 +87,13 @@ static void sample_kept(double share, uint64_t seed, bool kept[MANY])
 		kept[i] = record(1 + i % 100);
 	}
 	struct recorder_totals t = recorder_totals(recorder);
-	assert_int_equal(t.rule.seen, MANY);
-	assert_int_equal(t.rule.kept, t.calls);
+	assert_int_equal(t.n_rules, 1);
+	assert_int_equal(t.rules[0].seen, MANY);
+	assert_int_equal(t.rules[0].kept, t.calls);
 	assert_int_equal(exit_of(0, "sampled_out"), MANY - t.calls);
 	if (share > 0)
-		assert_true(t.rule.weight_sum > 0.93 * MANY && t.rule.weight_sum < 1.07 * MANY);
+		assert_true(t.rules[0].weight_sum > 0.93 * MANY &&
+			    t.rules[0].weight_sum < 1.07 * MANY);
 	close_recorder();
 }
 

@@ -448,7 +448,8 @@ static void help_lists_every_option(void **state)
 	for (size_t i = 0; i < settings_n_options; i++) {
 		const struct option *o = &settings_options[i];
 		char name[64];
-		snprintf(name, sizeof(name), "--%s%s", o->negative ? "no-" : "", o->name);
+		snprintf(name, sizeof(name), "%s%s%s", o->file_only ? "`" : "--",
+			 o->negative ? "no-" : "", o->name);
 		if (strcmp(o->name, "version") != 0 && !strstr(said, name))
 			fail_msg("%s is not in --help", name);
 	}

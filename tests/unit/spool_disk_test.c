@@ -32,6 +32,40 @@ static void d10_the_oldest_leaves_exactly(void **state)
 	shut(&g);
 }
 
+static bool is_failing(struct rig *g)
+{
+	return spool_stats(g->s).failing;
+}
+
+/* What was read is on its way and stays: then the newest is refused, and the cap holds (D10, D13). */
+static void d10_what_was_read_stays_within_the_cap(void **state)
+{
+	struct rig g;
+	struct spool_read r[256];
+	unsigned n = 0;
+	(void)state;
+	struct spool_cfg cfg = config(&g, "a");
+	cfg.max_bytes = 64 << 10;
+	open_with(&g, cfg);
+	for (uint64_t i = 1; !is_failing(&g) && i < 250; i++) {
+		assert_int_equal(put(&g, i, 1000), 0);
+		poll(NULL, 0, 3);
+		spool_service(g.s);
+		while (n < 256 && spool_next(g.s, &r[n]))
+			n++;
+	}
+	assert_true(is_failing(&g));
+	assert_true(disk_bytes() <= cfg.max_bytes);
+	for (unsigned i = 0; i < n; i++) {
+		spool_release(g.s, r[i].token);
+		record_free(r[i].r);
+	}
+	wait_until(&g, nothing_waits); /* room again: it goes on */
+	for (unsigned i = 0; i < NUMBERS; i++)
+		assert_null(g.exit[i]);
+	shut(&g);
+}
+
 static void in_a_namespace(void (*test)(void))
 {
 	pid_t child = fork();
@@ -165,6 +199,7 @@ static void d11_many_tiny_segments(void **state)
 	(void)state;
 	struct spool_cfg cfg = config(&g, "a");
 	cfg.segment_bytes = 1;
+	cfg.max_bytes = 16 << 20;
 	open_with(&g, cfg);
 	put_all(&g, 1, 1001, 16);
 	assert_int_equal(files(), 1000);
@@ -196,9 +231,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-		TEST(d10_the_oldest_leaves_exactly), TEST(d1_a_full_disk_is_named_and_left_behind),
-		TEST(d8_a_read_only_disk_is_named),  TEST(d2_a_failed_fsync_is_not_believed),
-		TEST(d11_many_tiny_segments),        TEST(a_full_queue_says_so),
+		TEST(d10_the_oldest_leaves_exactly),
+		TEST(d10_what_was_read_stays_within_the_cap),
+		TEST(d1_a_full_disk_is_named_and_left_behind),
+		TEST(d8_a_read_only_disk_is_named),
+		TEST(d2_a_failed_fsync_is_not_believed),
+		TEST(d11_many_tiny_segments),
+		TEST(a_full_queue_says_so),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,6 +173,8 @@ static void weak_is_undone(void **state)
 	wire_send_raw(DIR_REQUEST, buf_bytes(&b));
 	send_message(DIR_RESPONSE, THRIFT_OLD_BINARY, false, THRIFT_REPLY, "a", 0);
 	wire_send(DIR_REQUEST, "something else altogether");
+	assert_int_equal(wire_counted("undone"), 1);
+	assert_int_equal(wire_counted("misdetected"), 1);
 	wire_close(FLOW_FIN);
 	assert_string_equal(wire_next()->protocol, "opaque");
 	wire_expect_none();

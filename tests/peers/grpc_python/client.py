@@ -190,6 +190,7 @@ def large():
 
 ALL = {
     "unary": [unary, compressed, metadata, empty, unary],
+    "plain": [unary, metadata, empty],
     "streams": [server_stream, client_stream, bidi, one_each],
     "errors": [lambda code=code: fail(code) for code in ((5, 13) if SMALL else range(1, 17))]
     + [lambda code=code: fail(code, "FailLate") for code in (() if SMALL else (1, 2, 5, 13, 14, 16))] + [unimplemented],

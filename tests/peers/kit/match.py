@@ -115,7 +115,9 @@ def may_be_unknown(record, key, seen):
                        "response.trailers.")):
         side, what, _ = key.split(".", 2)
         headers = record.get(side, {}).get(what, [])
-        return seen is None and (bool(flags & PARTIAL) or any(
+        # A block whose :status is unknown may be a 1xx: its fields are not told.
+        withheld = side == "response" and "status_code" in unknown and not headers
+        return seen is None and (bool(flags & PARTIAL) or withheld or any(
             h.get("provenance") == "UNKNOWN" for h in headers))
     if seen not in (None, "", 0):
         return False

@@ -49,7 +49,9 @@ class Connection:
     def __init__(self):
         self.socket = TSocket.TSocket("127.0.0.1", PORT)
         framed = TRANSPORT == "framed"
-        inner = (TTransport.TFramedTransport if framed else TTransport.TBufferedTransport)(self.socket)
+        # "socket": unbuffered, each field is a segment of its own
+        inner = self.socket if TRANSPORT == "socket" else (
+            TTransport.TFramedTransport if framed else TTransport.TBufferedTransport)(self.socket)
         self.recorder = Recorder(inner)
         if PROTOCOL == "compact":
             protocol = TCompactProtocol.TCompactProtocol(self.recorder)

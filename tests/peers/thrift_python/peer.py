@@ -23,6 +23,8 @@ NAMES = {
     "strict_multiplexed": ("strict", "strict", "buffered", "threaded", True),
     "old_multiplexed": ("old", "old", "framed", "threaded", True),
     "compact_multiplexed": ("compact", "compact", "buffered", "threaded", True),
+    "strict_socket": ("strict", "strict", "socket", "threaded", False),
+    "compact_socket": ("compact", "compact", "socket", "threaded", False),
     "nonblocking": ("strict", "strict", "framed", "nonblocking", False),
 }
 
@@ -63,7 +65,7 @@ def scenario(name, client, server, transport, kind, multiplexed):
         return world.client("client", command(world, "client.py", client, transport, multiplexed=multiplexed))
 
     # on the wire it is strict_framed again
-    return Scenario(name, [PORT], start, run, golden=kind == "threaded")
+    return Scenario(name, [PORT], start, run, golden=kind == "threaded" and transport != "socket")
 
 
 def scenarios():

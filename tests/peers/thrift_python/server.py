@@ -47,7 +47,8 @@ PROTOCOLS = {
     "compact": TCompactProtocol.TCompactProtocolFactory(),
 }
 TRANSPORTS = {"framed": TTransport.TFramedTransportFactory(),
-              "buffered": TTransport.TBufferedTransportFactory()}
+              "buffered": TTransport.TBufferedTransportFactory(),
+              "socket": TTransport.TTransportFactoryBase()}
 
 
 def main():

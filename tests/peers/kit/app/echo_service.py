@@ -55,7 +55,7 @@ def log(scope, token, status, body, response):
     path = scope["raw_path"].decode("latin-1")
     if scope["query_string"]:
         path += "?" + scope["query_string"].decode("latin-1")
-    address = ["%s:%d" % scope[end][:2] for end in ("client", "server")]
+    address = ["%s:%s" % tuple(scope[end][:2]) for end in ("client", "server")]
     peerapp.line(token, "rp" + token[2:], {
         "protocol": "http2" if scope["http_version"] == "2" else "http1", "call_type": "unary",
         "method": scope["method"], "path": path, "service": header(scope, b"host"),
