@@ -116,8 +116,11 @@ static size_t quote(char *out, size_t n, const char *text)
 			out[used++] = '\\';
 		out[used++] = *text;
 	}
-	while (used && (out[used - 1] & 0xc0) == 0x80 && *text) /* no half characters at a cut */
-		used--;
+	if ((*text & 0xc0) == 0x80) { /* no half character at a cut */
+		while (used && (out[used - 1] & 0xc0) == 0x80)
+			used--;
+		used -= used > 0;
+	}
 	return used;
 }
 

@@ -13,6 +13,8 @@
 
 #include "capture/control_path.h"
 
+enum { BACKLOG = 128 };
+
 struct metrics {
 	struct metrics_cfg cfg;
 	struct MHD_Daemon *daemon;
@@ -164,7 +166,7 @@ struct metrics *metrics_open(const struct metrics_cfg *cfg, char *err, size_t er
 	bool local = strncmp(cfg->listen, "unix:", 5) == 0;
 	int fd = local ? bind_unix(m, cfg->listen + 5, err, err_n)
 		       : bind_tcp(m, cfg->listen, err, err_n);
-	if (fd >= 0 && listen(fd, METRICS_CLIENTS) < 0) {
+	if (fd >= 0 && listen(fd, BACKLOG) < 0) {
 		snprintf(err, err_n, "metrics on %s: %s", m->where, strerror(errno));
 		close(fd);
 		fd = -1;
@@ -199,6 +201,13 @@ int metrics_fd(const struct metrics *m)
 void metrics_service(struct metrics *m)
 {
 	MHD_run(m->daemon);
+}
+
+unsigned metrics_clients(const struct metrics *m)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+	return info ? info->num_connections : 0;
 }
 
 const char *metrics_where(const struct metrics *m)

@@ -34,6 +34,7 @@ void metrics_close(struct metrics *m); /* NULL is fine */
 
 int metrics_fd(const struct metrics *m); /* readable: metrics_service() */
 void metrics_service(struct metrics *m); /* also once a second */
+unsigned metrics_clients(const struct metrics *m); /* connections now */
 const char *metrics_where(const struct metrics *m); /* "127.0.0.1:9464" with the real port */
 
 /* The text itself. openmetrics: its form of counters, and "# EOF" at the end. */
