@@ -130,9 +130,14 @@ static void line_for_line(void **state)
 static void c5_what_is_no_request(void **state)
 {
 	(void)state;
-	static const char *const bad[] = {"\n", "GET / HTTP/1.1\r\n\r\n", "[]\n", "{}\n",
-					  "{\"command\":7}\n", "{\"command\":\"a\",\"command\":\"b\"}\n",
-					  "{\"command\":\"\xff\"}\n", "\x16\x03\x01\n"};
+	static const char *const bad[] = {"\n",
+					  "GET / HTTP/1.1\r\n\r\n",
+					  "[]\n",
+					  "{}\n",
+					  "{\"command\":7}\n",
+					  "{\"command\":\"a\",\"command\":\"b\"}\n",
+					  "{\"command\":\"\xff\"}\n",
+					  "\x16\x03\x01\n"};
 	open_it();
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		int fd = connected();

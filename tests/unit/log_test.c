@@ -263,8 +263,8 @@ static void say_cut(void)
 static void cut_json_is_json(void **state)
 {
 	(void)state;
-	static const char *const units[] = {"x", "\"", "\\", "é", "x\xf0\x9f\x98\x80", "\x1b\"",
-					    "ab\xc3\xa9"};
+	static const char *const units[] = {"x",      "\"",        "\\", "é", "x\xf0\x9f\x98\x80",
+					    "\x1b\"", "ab\xc3\xa9"};
 	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
 		char text[LOG_LINE_MAX * 4];
 		cut_unit = units[i];

@@ -217,8 +217,8 @@ static void pages(void **state)
 		"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text;version=1.0.0\r\n\r\n",
 		"HTTP/1.1 200", "# EOF\n");
 	answers(m, "GET /../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 404", "here are");
-	answers(m, "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", "HTTP/1.1 405",
-		"allowed is GET");
+	answers(m, "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+		"HTTP/1.1 405", "allowed is GET");
 	metrics_close(m);
 }
 
@@ -285,9 +285,12 @@ static void unix_socket(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_format),	       cmocka_unit_test(s3_names_are_escaped),
-		cmocka_unit_test(pages),	       cmocka_unit_test(c8_hundred_scrapers),
-		cmocka_unit_test(c8_port_in_use),      cmocka_unit_test(unix_socket),
+		cmocka_unit_test(the_format),
+		cmocka_unit_test(s3_names_are_escaped),
+		cmocka_unit_test(pages),
+		cmocka_unit_test(c8_hundred_scrapers),
+		cmocka_unit_test(c8_port_in_use),
+		cmocka_unit_test(unix_socket),
 		cmocka_unit_test(reloads_are_told),
 	};
 	return cmocka_run_group_tests(tests, begin, end);

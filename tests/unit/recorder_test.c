@@ -439,12 +439,18 @@ static void config_of_the_opening(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sample_share), cmocka_unit_test(sample_weight),
-		cmocka_unit_test(refused),      cmocka_unit_test(reported),
-		cmocka_unit_test(many_ranges),  cmocka_unit_test(encode_failed),
-		cmocka_unit_test(limit_calls),  cmocka_unit_test(limit_bytes),
-		cmocka_unit_test(clock_offset), cmocka_unit_test(names),
-		cmocka_unit_test(protocols),    cmocka_unit_test(later_parts),
+		cmocka_unit_test(sample_share),
+		cmocka_unit_test(sample_weight),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(reported),
+		cmocka_unit_test(many_ranges),
+		cmocka_unit_test(encode_failed),
+		cmocka_unit_test(limit_calls),
+		cmocka_unit_test(limit_bytes),
+		cmocka_unit_test(clock_offset),
+		cmocka_unit_test(names),
+		cmocka_unit_test(protocols),
+		cmocka_unit_test(later_parts),
 		cmocka_unit_test(config_of_the_opening),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
