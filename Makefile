@@ -13,8 +13,9 @@ TIME ?= 60
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 CFLAGS ?= -O2 -g
 override CFLAGS += -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fno-strict-aliasing $(SANFLAGS)
+CXXFLAGS = $(filter-out -std=%,$(CFLAGS)) -std=c++17
 CPPFLAGS += -I. -I$(BUILD)/gen
-LDLIBS := -lbpf -lelf -lz -lpcap -lrdkafka -lzstd -lprotobuf-c -lyaml -ljansson -lnghttp2 -lisal -lmicrohttpd -lseccomp -lpthread -lm
+LDLIBS := -lbpf -lelf -lz -lpcap -lrdkafka -lzstd -lprotobuf-c -lyaml -ljansson -lnghttp2 -lisal -lmicrohttpd -lseccomp -lre2 -lstdc++ -lcrypto -lpthread -lm
 
 # base, rpc, sink, capture, analyze, replay: the library; cli: the program on top of it
 LIB_DIRS := base rpc sink capture analyze replay
@@ -27,7 +28,9 @@ BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
 
 GEN_H := $(BUILD)/gen/record.pb-c.h $(BUILD)/gen/probe.skel.h
 LIB := $(BUILD)/libsidetap.a
-LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/record.pb-c.o
+# RE2 is C++: one file of it
+LIB_SRC_CC := $(sort $(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.cc)))
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(LIB_SRC_CC:%.cc=$(BUILD)/%.o) $(BUILD)/gen/record.pb-c.o
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
 CLI_LIB := $(BUILD)/libcli.a
 TESTS := $(TEST_SRC:tests/unit/%.c=$(BUILD)/tests/%)
@@ -91,6 +94,11 @@ $(BUILD)/%.o: %.c | $(GEN_H) $(BUILD)/gen/sidetap_version.h
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/%.o: %.cc
+	@mkdir -p $(@D)
+	$(call say,CXX)
+	$(Q)$(if $(findstring clang,$(CC)),$(CC)++,$(CXX)) $(CXXFLAGS) -I. -MMD -MP -c $< -o $@
 
 $(LIB): $(LIB_OBJ)
 	@rm -f $@

@@ -35,16 +35,27 @@ static const char *refusal_end(struct refusal *r)
 	return r->text ? r->text : "no memory";
 }
 
+/* Counts and tells a refusal. */
+static int refuse(struct admin *a, const char *what, const char *why)
+{
+	log_error("%s refused, the old one stays: %s", what, why);
+	pipeline_reload_refused(a->cfg.p, why);
+	return -EINVAL;
+}
+
+/* 1, 0, or -EINVAL: refused, and told */
 static int apply(struct admin *a, struct settings *next, const char *what)
 {
-	bool changed = pipeline_apply(a->cfg.p, next);
+	char err[400];
+	int rc = pipeline_apply(a->cfg.p, next, err, sizeof(err));
+	if (rc < 0)
+		return refuse(a, what, err);
 	log_set_level(settings_log_level(a->cfg.s));
 	log_set_format((enum log_format)a->cfg.s->log_format);
 	struct pipeline_config c = pipeline_status(a->cfg.p).config;
-	log_info(changed ? "%s taken: version %llu, %s"
-			 : "%s read: nothing changed, version %llu, %s",
+	log_info(rc ? "%s taken: version %llu, %s" : "%s read: nothing changed, version %llu, %s",
 		 what, (unsigned long long)c.version, a->cfg.s->config_hash);
-	return changed;
+	return rc;
 }
 
 int admin_reload(struct admin *a)
@@ -61,12 +72,7 @@ int admin_reload(struct admin *a)
 	}
 	int rc = settings_load(&next, s->config_file, said.f);
 	const char *why = refusal_end(&said);
-	if (rc < 0) {
-		log_error("configuration refused, the old one stays: %s", why);
-		pipeline_reload_refused(a->cfg.p, why);
-	} else {
-		rc = apply(a, &next, "configuration");
-	}
+	rc = rc < 0 ? refuse(a, "configuration", why) : apply(a, &next, "configuration");
 	free(said.text);
 	settings_fini(&next);
 	return rc;
@@ -114,16 +120,23 @@ static json_t *reload(struct admin *a, const json_t *r)
 	return applied(a, rc);
 }
 
+/* A refusal here is the answer; the status goes on telling about the file. */
 static json_t *sampling_set(struct admin *a, const char *text, const char *name)
 {
 	struct settings next;
 	struct refusal said;
-	if (settings_copy(&next, a->cfg.s) < 0 || !refusal_begin(&said))
+	if (settings_copy(&next, a->cfg.s) < 0)
 		return NULL;
+	if (!refusal_begin(&said)) {
+		settings_fini(&next);
+		return NULL;
+	}
 	int rc = settings_overlay(&next, name, bytes_str(text), sampling_keys, said.f);
 	const char *why = refusal_end(&said);
+	if (rc == 0)
+		rc = apply(a, &next, "sampling");
 	json_t *out = rc < 0 ? control_error(1, "refused, the old sampling stays: %s", why)
-			     : applied(a, apply(a, &next, "sampling"));
+			     : applied(a, rc);
 	free(said.text);
 	settings_fini(&next);
 	return out;

@@ -33,13 +33,44 @@ struct calls *calls_new(const struct call_limits *limits, const struct call_sink
 	list_init(&cs->wait);
 	list_init(&cs->parts);
 	list_init(&cs->pool);
+	char err[REDACT_ERROR_MAX];
+	if (limits->redact && !(cs->redactor = redactor_new(NULL, NULL, err, sizeof(err)))) {
+		free(cs);
+		return NULL;
+	}
 	return cs;
+}
+
+void calls_set_redactor(struct calls *cs, struct redactor *r)
+{
+	redactor_ref(r);
+	redactor_unref(cs->redactor);
+	cs->redactor = r;
+}
+
+struct redactor *calls_redactor(const struct calls *cs)
+{
+	return cs->redactor;
+}
+
+const struct redact_counts *calls_redact_counts(const struct calls *cs)
+{
+	return &cs->redacted;
+}
+
+size_t calls_redact_ledger(const struct calls *cs, struct ledger_stage *out, size_t max)
+{
+	if (max == 0)
+		return 0;
+	redact_ledger(&cs->redacted, out);
+	return 1;
 }
 
 /* ---- memory ---- */
 
 static void call_free(struct call *c)
 {
+	redactor_unref(c->redactor);
 	buf_fini(&c->msg[0].body);
 	buf_fini(&c->msg[1].body);
 	arena_fini(&c->arena);
@@ -60,6 +91,9 @@ void calls_free(struct calls *cs)
 	calls_free_list(&cs->pool);
 	calls_free_list(&cs->open);
 	calls_free_list(&cs->tunnels);
+	redactor_unref(cs->redactor);
+	buf_fini(&cs->redact_out[0]);
+	buf_fini(&cs->redact_out[1]);
 	free(cs);
 }
 
@@ -94,6 +128,8 @@ static void call_give(struct calls *cs, struct call *c)
 {
 	free(c->stream);
 	c->stream = NULL;
+	redactor_unref(c->redactor);
+	c->redactor = NULL;
 	if (cs->n_pool >= POOL_MAX) {
 		call_free(c);
 		return;
@@ -283,6 +319,7 @@ static struct call *call_open(struct calls *cs, struct conn *conn, struct call_q
 		return NULL;
 	}
 	c->conn = conn;
+	c->redactor = redactor_ref(cs->redactor);
 	c->tunnel = tunnel;
 	c->orphan = orphan;
 	c->by_order = p->head.by_order;
@@ -371,7 +408,7 @@ static void message_start(struct calls *cs, struct call_queue *q, struct call *c
 	*(p->dir == DIR_REQUEST ? &q->request : &q->reply) = c;
 	c->msg[p->dir].started = true;
 	cs->started++;
-	call_message_head(c, p->dir, p, cs->limits.redact);
+	call_message_head(c, p->dir, p, &cs->redacted);
 	charge_head(cs, c);
 }
 
@@ -380,7 +417,7 @@ static void piece_abort(struct calls *cs, struct call_queue *q, struct call *c,
 {
 	enum outcome outcome = c->outcome;
 	if (!(p->what & PIECE_HEAD))
-		call_message_end(c, p->dir, p, cs->limits.redact);
+		call_message_end(c, p->dir, p, &cs->redacted);
 	if (c->msg[1].done)
 		c->outcome = outcome;
 	if (!(p->what & PIECE_BOTH) && p->dir == DIR_REQUEST) {
@@ -436,7 +473,7 @@ void call_piece(struct calls *cs, struct conn *conn, struct call_queue *q, const
 	if (p->what & PIECE_MESSAGE && c->sampled)
 		piece_message(cs, c, p, at->last_ns);
 	if (p->what & PIECE_END) {
-		call_message_end(c, p->dir, p, cs->limits.redact);
+		call_message_end(c, p->dir, p, &cs->redacted);
 		c->msg[p->dir].done = true;
 		cs->ended[CUT_NONE]++;
 		maybe_finish(cs, q, c);

@@ -32,6 +32,10 @@ struct call_message {
 	bool body_closed; /* keep no more of the body: limit reached, or a hole */
 	bool head_sent; /* a part carried its headers */
 	bool count_only; /* its body is counted, not kept */
+	bool blind; /* not all of its headers could be kept */
+	bool compressed; /* its framer says so */
+	uint64_t attachment; /* of the body's end: what no schema describes (bRPC) */
+	bool told; /* a part told some of the body, or of the present message; kept with body rules only */
 	uint64_t start_ns, end_ns;
 	struct header *headers, *trailers; /* in the call's arena */
 	size_t n_headers, n_trailers;
@@ -84,6 +88,7 @@ struct call {
 	struct rule_set *rules; /* that decide about it, from sample() to its last part */
 	struct sample_state sample;
 	double share; /* of connections that was captured when it opened */
+	struct redactor *redactor; /* the one in force when it opened, a reference; NULL: none */
 	double weight;
 	const char *rule;
 	uint64_t body_max; /* kept of each body, by its rule */
@@ -151,7 +156,7 @@ struct call_limits {
 	uint32_t part_messages;
 	uint64_t part_ns;
 	uint64_t seed; /* of tables keyed by what a peer sends */
-	bool redact;
+	bool redact; /* by the built-in lists, until calls_set_redactor() */
 };
 
 /* Messages of a direction that have begun, as far as the framer told */
@@ -162,14 +167,23 @@ static inline uint64_t call_messages(const struct call *c, enum dir dir)
 
 /* All calls of a capture: the pool, the caps, the counters. */
 struct calls;
+struct redactor; /* capture/redact.h */
+struct redact_counts;
+/* NULL: no memory. */
 struct calls *calls_new(const struct call_limits *limits, const struct call_sink *sink);
 void calls_free(struct calls *cs);
 size_t calls_open(const struct calls *cs);
-/* While it runs: body (of calls that open from now on), open_bodies, timeout_ns, part_messages, part_ns, redact. */
+/* While it runs: body (of calls that open from now on), open_bodies, timeout_ns, part_messages, part_ns. */
 void calls_set_limits(struct calls *cs, const struct call_limits *limits);
 /* Calls whose request has waited longer than the time-out leave as NO_RESPONSE with `timeout`; streams give out
  * the part that they owe by time. */
 void calls_expire(struct calls *cs, uint64_t now_ns);
+/* For calls that open from now on; takes a reference of its own. NULL: nothing is redacted. */
+void calls_set_redactor(struct calls *cs, struct redactor *r);
+struct redactor *calls_redactor(const struct calls *cs); /* the one in force; borrowed */
+const struct redact_counts *calls_redact_counts(const struct calls *cs);
+/* Stage `redact`: bodies under a rule. */
+size_t calls_redact_ledger(const struct calls *cs, struct ledger_stage *out, size_t max);
 /* Stages `messages` (messages) and `pairing` (calls). */
 size_t calls_ledger(const struct calls *cs, struct ledger_stage *out, size_t max);
 /* Bodies that lost what was kept of them to limits.open_bodies. */

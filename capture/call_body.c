@@ -120,7 +120,10 @@ static void slice_send(struct calls *cs, struct call *c, const struct slice *s, 
 		if (c->stream[i].compressed)
 			c->flags |= FLAG_COMPRESSED;
 	c->n_stream = s->messages;
+	struct call_unredacted was;
+	call_redact_begin(cs, c, &was);
 	bool sent = cs->sink.part(cs->sink.ctx, c, last);
+	call_redact_end(cs, c, &was);
 	if (!sent && !last)
 		c->flags |= FLAG_TRUNCATED;
 	c->n_stream = n_stream;
@@ -276,7 +279,6 @@ void calls_set_limits(struct calls *cs, const struct call_limits *limits)
 	cs->limits.timeout_ns = limits->timeout_ns;
 	cs->limits.part_messages = limits->part_messages;
 	cs->limits.part_ns = limits->part_ns;
-	cs->limits.redact = limits->redact;
 }
 
 void call_body_add(struct calls *cs, struct call *c, enum dir dir, const struct piece *p)

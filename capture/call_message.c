@@ -87,13 +87,28 @@ static void trace_set(struct call *c, const struct header *h, size_t n)
 	}
 }
 
-static void status_set(struct call *c, const struct head *h, const struct block *b)
+/* By what the call opened with; by == NULL: not at all. */
+static struct redaction redaction_of(struct call *c, struct redact_counts *counts)
+{
+	return (struct redaction) {c->redactor, counts, &c->arena};
+}
+
+static void redacted(struct call *c, bool any)
+{
+	if (any)
+		c->flags |= FLAG_REDACTED;
+}
+
+static void status_set(struct call *c, const struct head *h, const struct block *b,
+		       const struct redaction *r)
 {
 	if (h->has_status)
 		c->status = h->status;
 	if (h->outcome != OUTCOME_UNKNOWN)
 		c->outcome = h->outcome;
 	set(&c->status_text, b, &c->arena, bytes_head(h->status_text, CALL_STATUS_TEXT_MAX));
+	if (r->by && h->status_text.n)
+		redacted(c, redact_text(r, REDACT_ON_HEADER, &c->status_text));
 }
 
 static bool attributes_grow(struct call *c)
@@ -152,7 +167,7 @@ static bool unknown_join(struct call *c, const struct attribute *a)
 	return true;
 }
 
-static void attributes_add(struct call *c, const struct head *h)
+static void attributes_add(struct call *c, const struct head *h, const struct redaction *r)
 {
 	for (size_t i = 0; i < h->n_attributes; i++) {
 		if (unknown_join(c, &h->attributes[i]))
@@ -161,6 +176,8 @@ static void attributes_add(struct call *c, const struct head *h)
 		if (!a)
 			return;
 		a->value = arena_copy(&c->arena, h->attributes[i].value);
+		if (r->by)
+			redacted(c, redact_attributes(r, a, 1));
 	}
 }
 
@@ -171,7 +188,37 @@ static void head_brief(struct call *c, enum dir dir, const struct head *h)
 		c->type = h->type;
 }
 
-void call_message_head(struct call *c, enum dir dir, const struct piece *p, bool redact)
+static uint64_t attachment_of(const struct head *h)
+{
+	uint64_t n = 0;
+	for (size_t i = 0; i < h->n_attributes; i++) {
+		const struct attribute *a = &h->attributes[i];
+		if (strcmp(a->name, "attachment_bytes") != 0 &&
+		    strcmp(a->name, "response_attachment_bytes") != 0)
+			continue;
+		for (size_t k = 0; k < a->value.n; k++)
+			n = n * 10 + (uint64_t)(a->value.p[k] - '0');
+	}
+	return n;
+}
+
+/* What of the routing fields is not from an earlier head */
+struct routing {
+	bool service, method, path;
+};
+
+static void routing_redact(struct call *c, const struct routing *had, const struct redaction *r)
+{
+	if (!had->service)
+		redacted(c, redact_path(r, &c->service));
+	if (!had->method)
+		redacted(c, redact_text(r, REDACT_ON_PATH, &c->method));
+	if (!had->path)
+		redacted(c, redact_path(r, &c->path));
+}
+
+void call_message_head(struct call *c, enum dir dir, const struct piece *p,
+		       struct redact_counts *counts)
 {
 	const struct head *h = &p->head;
 	struct call_message *m = &c->msg[dir];
@@ -179,11 +226,15 @@ void call_message_head(struct call *c, enum dir dir, const struct piece *p, bool
 	if (!c->sampled)
 		return;
 	struct block b = block_of(c, h->headers, h->n_headers);
-	bool had_path = c->path.n > 0, redacted = false;
+	struct redaction r = redaction_of(c, counts);
+	struct routing had = {c->service.n > 0, c->method.n > 0, c->path.n > 0};
 	m->headers = headers_copy(c, &b, h->headers, h->n_headers);
 	m->n_headers = m->headers ? h->n_headers : 0;
 	m->count_only = h->count_only;
+	m->attachment = attachment_of(h);
+	m->compressed = p->flags & FLAG_COMPRESSED && !(p->what & PIECE_MESSAGE);
 	c->messages |= h->messages;
+	m->blind = m->n_headers < h->n_headers || p->flags & FLAG_TRUNCATED;
 	if (m->n_headers < h->n_headers)
 		c->flags |= FLAG_TRUNCATED;
 	if (h->protocol)
@@ -195,34 +246,33 @@ void call_message_head(struct call *c, enum dir dir, const struct piece *p, bool
 	set_once(&c->path, &b, &c->arena, h->path);
 	set_once(&c->trace_id, &b, &c->arena, h->trace_id);
 	set_once(&c->span_id, &b, &c->arena, h->span_id);
-	status_set(c, h, &b);
-	attributes_add(c, h);
+	status_set(c, h, &b, &r);
+	attributes_add(c, h, &r);
 	if (dir == DIR_REQUEST)
 		trace_set(c, m->headers, m->n_headers);
-	if (redact) {
-		redacted = redact_headers(m->headers, m->n_headers, &c->arena);
-		if (!had_path && c->path.n)
-			redacted |= redact_path(&c->path, &c->arena);
-	}
-	if (redacted)
-		c->flags |= FLAG_REDACTED;
+	if (!r.by)
+		return;
+	redacted(c, redact_headers(&r, m->headers, &m->n_headers));
+	routing_redact(c, &had, &r);
 }
 
-void call_message_end(struct call *c, enum dir dir, const struct piece *p, bool redact)
+void call_message_end(struct call *c, enum dir dir, const struct piece *p,
+		      struct redact_counts *counts)
 {
 	const struct head *h = &p->head;
 	struct call_message *m = &c->msg[dir];
+	struct redaction r = redaction_of(c, counts);
 	if (p->what & PIECE_HEAD || !c->sampled)
 		return;
 	if (h->n_headers) {
 		struct block b = block_of(c, h->headers, h->n_headers);
 		m->trailers = headers_copy(c, &b, h->headers, h->n_headers);
 		m->n_trailers = m->trailers ? h->n_headers : 0;
-		if (redact && redact_headers(m->trailers, m->n_trailers, &c->arena))
-			c->flags |= FLAG_REDACTED;
+		if (r.by)
+			redacted(c, redact_headers(&r, m->trailers, &m->n_trailers));
 	}
-	status_set(c, h, &(struct block) {0});
-	attributes_add(c, h);
+	status_set(c, h, &(struct block) {0}, &r);
+	attributes_add(c, h, &r);
 }
 
 size_t call_message_room(struct call *c, enum dir dir, size_t n, uint64_t limit)

@@ -3,12 +3,16 @@
 #pragma once
 #include "capture/call.h"
 
+struct redact_counts;
+
 /* Copies what a HEAD says (headers, routing fields, attributes) into the call; redacts. Of a call that is not
  * sampled only its type. What the request said is not changed by its reply. */
-void call_message_head(struct call *c, enum dir dir, const struct piece *p, bool redact);
+void call_message_head(struct call *c, enum dir dir, const struct piece *p,
+		       struct redact_counts *counts);
 
 /* Copies what an END says: trailers, a status that only the end tells. */
-void call_message_end(struct call *c, enum dir dir, const struct piece *p, bool redact);
+void call_message_end(struct call *c, enum dir dir, const struct piece *p,
+		      struct redact_counts *counts);
 
 /* How many of n body bytes may still be kept by the limit of a message; raises `truncated`. A stream's limit is
  * that of each of its messages. */

@@ -2,6 +2,7 @@
 /* Inside of call: the state of all calls, and the bodies that open ones hold. */
 #pragma once
 #include "capture/call.h"
+#include "capture/redact.h"
 
 /* How messages ended; names of the exits of stage `messages` */
 enum cut { CUT_NONE, CUT_CLOSE, CUT_RESET, CUT_GAP, CUT_ERROR, CUT_EVICTED, CUT_STOPPED, CUT_N };
@@ -15,6 +16,9 @@ struct calls {
 	uint64_t opened, exits[CALL_EXITS];
 	uint64_t started, ended[CUT_N];
 	uint64_t bodies_cut;
+	struct redactor *redactor; /* of calls to come */
+	struct redact_counts redacted;
+	struct buf redact_out[2]; /* what of the bodies of a part may leave */
 };
 
 /* *charged, a part of *sum, becomes `now`. */
@@ -38,3 +42,15 @@ void call_body_message(struct calls *cs, struct call *c, uint64_t ts_ns);
 
 /* Parts that are due by time leave. */
 void call_body_expire(struct calls *cs, uint64_t now_ns);
+
+/* What a part is made of while its redacted form stands in its place (capture/call_redact.c) */
+struct call_unredacted {
+	bool swapped[2];
+	struct buf body[2];
+	size_t message_off[2];
+	struct call_stream_message *stream; /* NULL: as it was */
+};
+
+/* Between these two the call's part buffers hold what may leave. Lets go of what it cannot redact. */
+void call_redact_begin(struct calls *cs, struct call *c, struct call_unredacted *was);
+void call_redact_end(struct calls *cs, struct call *c, struct call_unredacted *was);

@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "capture/pipeline_state.h"
+#include "capture/redact.h"
 #include "capture/sandbox.h"
 
 enum {
@@ -284,6 +285,19 @@ static int open_sink(struct pipeline *p, char *err, size_t err_n)
 	return 0;
 }
 
+/* The rules of the configuration, beyond the built-in lists that calls begin with. */
+static int open_redactor(struct pipeline *p, char *err, size_t err_n)
+{
+	if (!p->s->redact || redact_rules_empty(&p->s->redact_rules))
+		return 0;
+	struct redactor *r = redactor_new(&p->s->redact_rules, NULL, err, err_n);
+	if (!r)
+		return -EINVAL;
+	calls_set_redactor(p->calls, r);
+	redactor_unref(r);
+	return 0;
+}
+
 static int open_stages(struct pipeline *p)
 {
 	const struct settings *s = p->s;
@@ -378,6 +392,8 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 	int r = open_sink(p, err, err_n);
 	if (r == 0 && ((r = open_stages(p)) < 0 || (r = open_loop(p)) < 0))
 		snprintf(err, err_n, "cannot start: %s", strerror(-r));
+	if (r == 0)
+		r = open_redactor(p, err, err_n);
 	if (r < 0) {
 		pipeline_free(p);
 		return NULL;

@@ -68,9 +68,10 @@ void pipeline_own_port(struct pipeline *p, uint16_t port);
  * The one place where a running capture changes: takes what can change while it runs of *next (settings_adopt());
  * a line of the log for each option that keeps its value. Between two calls of the loop, so a call is never torn:
  * sampling, body limit and redaction are those that the call opened with; timers and limits count from now on.
- * True: something changed, and the configuration has a new version.
+ * 1: something changed, and the configuration has a new version. 0: nothing did. -EINVAL: what it says cannot be made
+ * (a rule of redaction), err in one line; all is as it was.
  */
-bool pipeline_apply(struct pipeline *p, struct settings *next);
+int pipeline_apply(struct pipeline *p, struct settings *next, char *err, size_t err_n);
 void pipeline_reload_refused(struct pipeline *p,
 			     const char *why); /* counted, kept for the status */
 

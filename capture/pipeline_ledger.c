@@ -46,6 +46,7 @@ size_t pipeline_ledger(const struct pipeline *p, struct ledger_stage *out, size_
 	n += flow_ledger(p->flows, out + n, max - n);
 	n += conns_ledger(p->conns, out + n, max - n);
 	n += calls_ledger(p->calls, out + n, max - n);
+	n += calls_redact_ledger(p->calls, out + n, max - n);
 	n += recorder_ledger(p->recorder, out + n, max - n);
 	return n;
 }

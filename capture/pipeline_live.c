@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "capture/pipeline_state.h"
+#include "capture/redact.h"
 
 static const uint64_t recent_ns = 10000000000;
 
@@ -90,19 +91,37 @@ static void kept(void *ctx, const char *name, const char *value)
 		 value);
 }
 
-bool pipeline_apply(struct pipeline *p, struct settings *next)
+/* What redacts by these settings; NULL with *rc 0: nothing does. */
+static struct redactor *redactor_of(const struct pipeline *p, const struct settings *s, int *rc,
+				    char *err, size_t err_n)
 {
+	*rc = 0;
+	if (!s->redact)
+		return NULL;
+	struct redactor *r = redactor_new(&s->redact_rules, calls_redactor(p->calls), err, err_n);
+	*rc = r ? 0 : -EINVAL;
+	return r;
+}
+
+int pipeline_apply(struct pipeline *p, struct settings *next, char *err, size_t err_n)
+{
+	int rc;
+	struct redactor *r = redactor_of(p, next, &rc, err, err_n);
+	if (rc < 0)
+		return rc;
 	uint64_t now = clock_ns(CLOCK_REALTIME);
 	bool changed = settings_adopt(p->s, next, kept, NULL);
 	p->config.reloads++;
 	p->config.last_reload_unix_ns = now;
 	p->config.last_refused = false;
-	if (!changed)
-		return false;
-	p->config.version++;
-	p->config.changed_unix_ns = now;
-	pipeline_push_live(p);
-	return true;
+	if (changed) {
+		p->config.version++;
+		p->config.changed_unix_ns = now;
+		calls_set_redactor(p->calls, r);
+		pipeline_push_live(p);
+	}
+	redactor_unref(r);
+	return changed;
 }
 
 void pipeline_reload_refused(struct pipeline *p, const char *why)

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* What every redactor knows by itself, and what it does with the heads of messages. */
 #include "capture/redact.h"
 
-#define MASK "[redacted]"
+#include <errno.h>
+#include <stdlib.h>
 
-/* Header and metadata names whose values are secrets, lower case. */
+#include "capture/redact_state.h"
+
+/* Header and metadata names whose values are secrets. Lists are in lower case. */
 static const struct bytes secret_names[] = {
 	BYTES("authorization"),
 	BYTES("proxy-authorization"),
@@ -37,7 +41,7 @@ static const struct bytes secret_names[] = {
 	BYTES("x-functions-key"),
 };
 
-/* Query parameters, lower case. Names that are as often no secret (token, key, code) are left to rules. */
+/* Query parameters. Names that are as often no secret (token, key, code) are left to rules. */
 static const struct bytes secret_params[] = {
 	BYTES("access_token"),  BYTES("refresh_token"),   BYTES("id_token"),
 	BYTES("auth_token"),    BYTES("api_key"),         BYTES("apikey"),
@@ -46,9 +50,11 @@ static const struct bytes secret_params[] = {
 	BYTES("assertion"),     BYTES("x-amz-signature"), BYTES("x-amz-security-token"),
 };
 
-/* Headers whose value is a request target or a URL, lower case. */
+/* Headers whose value is a request target, a URL or an authority. */
 static const struct bytes url_names[] = {
 	BYTES(":path"),
+	BYTES(":authority"),
+	BYTES("host"),
 	BYTES("referer"),
 	BYTES("location"),
 	BYTES("content-location"),
@@ -59,195 +65,278 @@ static const struct bytes url_names[] = {
 	BYTES("x-envoy-original-path"),
 };
 
-static bool in_list(struct bytes name, const struct bytes *list, size_t n)
+#define COUNT(list) (sizeof(list) / sizeof((list)[0]))
+
+static bool is_url(struct bytes name)
 {
-	for (size_t i = 0; name.n && i < n; i++)
-		if (list[i].n == name.n && (name.p[0] | 0x20) == (list[i].p[0] | 0x20) &&
-		    bytes_caseeq(name, list[i]))
+	for (size_t i = 0; name.n > 3 && i < COUNT(url_names); i++)
+		if (url_names[i].n == name.n && bytes_caseeq(name, url_names[i]))
 			return true;
 	return false;
 }
 
-#define IN_LIST(name, list) in_list(name, list, sizeof(list) / sizeof((list)[0]))
-
-enum { LISTED_MAX = 32 };
-
-/* Which first letters (a bit each) a listed name of each length has: most headers are told by this alone. */
-static uint32_t listed_starts[LISTED_MAX];
-
-static void list_starts(const struct bytes *list, size_t n)
+static bool is_cookie(struct bytes name, bool *set)
 {
-	for (size_t i = 0; i < n; i++)
-		listed_starts[list[i].n] |= 1u << (list[i].p[0] & 31);
-}
-
-static __attribute__((constructor)) void listed_init(void)
-{
-	list_starts(secret_names, sizeof(secret_names) / sizeof(secret_names[0]));
-	list_starts(url_names, sizeof(url_names) / sizeof(url_names[0]));
-}
-
-static bool may_be_listed(struct bytes name)
-{
-	return name.n < LISTED_MAX && name.n && listed_starts[name.n] >> (name.p[0] & 31) & 1;
+	*set = name.n > 6;
+	return (name.n == 6 && bytes_caseeq(name, BYTES("cookie"))) ||
+	       (name.n == 10 && bytes_caseeq(name, BYTES("set-cookie"))) ||
+	       (name.n == 11 && bytes_caseeq(name, BYTES("set-cookie2")));
 }
 
 /*
  * ByteDance's frameworks carry a caller's values under a prefix, in HTTP with '-' (bytedance/gopkg cloud/metainfo): the
  * name behind it is what tells.
  */
-static struct bytes plain_name(struct bytes name)
+struct bytes redact_plain_name(struct bytes name)
 {
 	enum { PREFIX = 12 };
 	static const char *const prefixes[] = {"rpc_transit_", "rpc_persist_", "rpc-transit-",
 					       "rpc-persist-"};
 	if (name.n <= PREFIX || (name.p[PREFIX - 1] != '_' && name.p[PREFIX - 1] != '-'))
 		return name;
-	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+	for (size_t i = 0; i < COUNT(prefixes); i++)
 		if (bytes_caseeq(bytes_head(name, PREFIX), bytes_str(prefixes[i])))
 			return bytes_from(name, PREFIX);
 	return name;
 }
 
-bool redact_headers(struct header *headers, size_t n, struct arena *arena)
+struct bytes redact_value(const struct redaction *r, enum redact_kind kind,
+			  enum redact_action action, struct bytes secret)
+{
+	r->counts->values[kind]++;
+	if (action == REDACT_DROP)
+		return bytes_of("", 0);
+	struct bytes text = redact_token_text(&r->by->token, action, secret);
+	if (action == REDACT_MASK)
+		return text;
+	text = arena_copy(r->arena, text);
+	return text.n ? text : BYTES(REDACT_MASKED);
+}
+
+bool redact_text(const struct redaction *r, enum redact_on on, struct bytes *text)
+{
+	const struct redact_regex *x =
+		on == REDACT_ON_PATH ? &r->by->path_regex : &r->by->header_regex;
+	struct redact_matches *m = &r->by->matches;
+	if (!x->n || !text->n)
+		return false;
+	if (redact_regex_find(x, *text, m) < 0) {
+		*text = redact_value(r, REDACT_REGEX, REDACT_MASK, *text);
+		return true;
+	}
+	if (!m->n)
+		return false;
+	uint8_t *out = arena_alloc(r->arena, text->n + m->n * REDACT_TOKEN);
+	size_t n = 0, done = 0;
+	for (size_t i = 0; out && i < m->n; i++) {
+		struct redact_match at = m->list[i];
+		struct bytes secret = bytes_of(text->p + at.from, at.to - at.from);
+		struct bytes with = redact_value(r, REDACT_REGEX, at.action, secret);
+		memcpy(out + n, text->p + done, at.from - done);
+		n += at.from - done;
+		if (with.n)
+			memcpy(out + n, with.p, with.n);
+		n += with.n;
+		done = at.to;
+	}
+	if (out)
+		memcpy(out + n, text->p + done, text->n - done);
+	*text = out ? bytes_of(out, n + text->n - done) : BYTES(REDACT_MASKED);
+	return true;
+}
+
+/* True: its value changed. *gone: the header goes. */
+static bool header_redact(const struct redaction *r, struct header *h, bool *gone)
+{
+	const struct redactor *by = r->by;
+	bool set_cookie, any = false;
+	struct bytes name = redact_plain_name(h->name);
+	const struct redact_name *rule = redact_names_find(&by->headers, name);
+	if (h->provenance == PROVENANCE_UNKNOWN && h->name.n == 0) {
+		h->value = redact_value(r, REDACT_UNKNOWN_NAME, REDACT_MASK, h->value);
+		return true;
+	}
+	if (by->cookies.n && (!rule || rule->listed) && is_cookie(name, &set_cookie)) {
+		any = redact_cookies(r, set_cookie, &h->value, gone);
+	} else if (rule) {
+		*gone = rule->action == REDACT_DROP;
+		h->value = redact_value(r, REDACT_HEADER, rule->action, h->value);
+		return true;
+	} else if (is_url(name)) {
+		any = redact_path(r, &h->value);
+	}
+	return redact_text(r, REDACT_ON_HEADER, &h->value) || any;
+}
+
+bool redact_headers(const struct redaction *r, struct header *headers, size_t *n)
+{
+	bool any = false;
+	size_t kept = 0;
+	for (size_t i = 0; i < *n; i++) {
+		bool gone = false;
+		any |= header_redact(r, &headers[i], &gone);
+		if (!gone && kept++ != i)
+			headers[kept - 1] = headers[i];
+	}
+	*n = kept;
+	return any;
+}
+
+bool redact_attributes(const struct redaction *r, struct attribute *attributes, size_t n)
 {
 	bool any = false;
 	for (size_t i = 0; i < n; i++) {
-		struct header *h = &headers[i];
-		struct bytes name = plain_name(h->name);
-		bool unknown = h->provenance == PROVENANCE_UNKNOWN && h->name.n == 0;
-		if (!unknown && !may_be_listed(name))
-			continue;
-		if (unknown || IN_LIST(name, secret_names)) {
-			h->value = BYTES(MASK);
+		struct attribute *a = &attributes[i];
+		const struct redact_name *rule =
+			redact_names_find(&r->by->headers, bytes_str(a->name));
+		if (rule && a->value.n) {
+			a->value = redact_value(r, REDACT_HEADER, rule->action, a->value);
 			any = true;
-		} else if (IN_LIST(name, url_names)) {
-			any |= redact_path(&h->value, arena);
+		} else {
+			any |= redact_text(r, REDACT_ON_HEADER, &a->value);
 		}
 	}
 	return any;
 }
 
-/* The place of the first byte from `from` on that is one of `set`; b.n: none. */
-static inline size_t find(struct bytes b, size_t from, const char *set)
-{
-	for (; from < b.n; from++)
-		for (const char *c = set; *c; c++)
-			if (b.p[from] == (uint8_t)*c)
-				return from;
-	return b.n;
-}
+/* ---- making one ---- */
 
-/* A parameter of a query: offsets of its name and value. */
-struct param {
-	size_t name, name_end, value, end;
-};
-
-/* The next one from `at` on. False: none left. A fragment is taken for more of them. */
-static bool param_next(struct bytes q, size_t at, struct param *p)
+static int paths_init(struct redact_paths *p, const struct redact_rules *rules,
+		      enum redact_kind kind, char *err, size_t err_n)
 {
-	if (at >= q.n)
-		return false;
-	p->name = at;
-	p->name_end = find(q, at, "=&;#?");
-	bool value = p->name_end < q.n && q.p[p->name_end] == '=';
-	p->value = value ? p->name_end + 1 : p->name_end;
-	p->end = value ? find(q, p->value, "&;#") : p->name_end;
-	return true;
-}
-
-static int hex(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The name with its %XX read (RFC 3986 section 2.1); empty when it is longer than any of the list. */
-static struct bytes name_decode(struct bytes in, uint8_t *out, size_t out_n)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < in.n; i++) {
-		if (n == out_n)
-			return (struct bytes) {NULL, 0};
-		out[n] = in.p[i];
-		int high = i + 2 < in.n && in.p[i] == '%' ? hex(in.p[i + 1]) : -1;
-		int low = high >= 0 ? hex(in.p[i + 2]) : -1;
-		if (high >= 0 && low >= 0) {
-			out[n] = (uint8_t)(high << 4 | low);
-			i += 2;
-		}
-		n++;
-	}
-	return bytes_of(out, n);
-}
-
-static bool secret_param(struct bytes path, const struct param *p)
-{
-	uint8_t text[32];
-	if (p->value >= p->end)
-		return false;
-	struct bytes name =
-		name_decode(bytes_of(path.p + p->name, p->name_end - p->name), text, sizeof(text));
-	return IN_LIST(name, secret_params);
-}
-
-/* Where "user:password@" of an absolute target, or of an authority alone, lies; both 0 when there is none. */
-static void userinfo(struct bytes path, size_t *from, size_t *to)
-{
-	*from = *to = 0;
-	if (!path.n || path.p[0] == '/' || path.p[0] == '?')
-		return;
-	size_t start = find(path, 0, ":/?#");
-	start = bytes_starts(bytes_from(path, start), BYTES("://")) ? start + 3 : 0;
-	size_t end = find(path, start, "/?#");
-	for (size_t at = end; at > start; at--)
-		if (path.p[at - 1] == '@') {
-			*from = start;
-			*to = at - 1;
-			return;
-		}
-}
-
-static size_t put(uint8_t *out, size_t n, struct bytes b)
-{
-	if (b.n)
-		memcpy(out + n, b.p, b.n);
-	return n + b.n;
-}
-
-bool redact_path(struct bytes *path, struct arena *arena)
-{
-	struct bytes in = *path;
-	if (!in.n || (!memchr(in.p, '=', in.n) && !memchr(in.p, '@', in.n)))
-		return false; /* neither a parameter nor userinfo */
-	size_t query = find(in, 0, "?#") + 1, u0, u1, secrets = 0;
-	struct param p;
-	userinfo(in, &u0, &u1);
-	for (size_t at = query; param_next(in, at, &p); at = p.end + 1)
-		secrets += secret_param(in, &p);
-	if (!secrets && u1 == u0)
-		return false;
-	uint8_t *out = arena_alloc(arena, in.n + (secrets + 1) * sizeof(MASK));
-	if (!out) { /* fail closed */
-		*path = BYTES(MASK);
-		return true;
-	}
-	size_t n = 0, done = 0;
-	if (u1 > u0) {
-		n = put(out, n, bytes_head(in, u0));
-		n = put(out, n, BYTES(MASK));
-		done = u1;
-	}
-	for (size_t at = query; param_next(in, at, &p); at = p.end + 1) {
-		if (!secret_param(in, &p))
+	const char *why = NULL;
+	p->list = calloc(rules->n ? rules->n : 1, sizeof(*p->list));
+	if (!p->list)
+		return -ENOMEM;
+	for (size_t i = 0; i < rules->n; i++) {
+		const struct redact_rule *rule = &rules->list[i];
+		if (rule->kind != kind)
 			continue;
-		n = put(out, n, bytes_of(in.p + done, p.value - done));
-		n = put(out, n, BYTES(MASK));
-		done = p.end;
+		struct redact_path *to = &p->list[p->n++];
+		int rc = kind == REDACT_JSON ? redact_json_path_parse(rule->what, to, &why)
+					     : redact_field_path_parse(rule->what, to, &why);
+		if (rc == 0 && p->n > REDACT_PATHS_MAX) {
+			why = "is one path too many";
+			rc = -E2BIG;
+		}
+		if (rc < 0) {
+			snprintf(err, err_n, "redact: %s: '%s' %s", redact_kind_key(kind),
+				 rule->what, why);
+			return rc;
+		}
+		to->rule = rule;
 	}
-	n = put(out, n, bytes_from(in, done));
-	*path = bytes_of(out, n);
-	return true;
+	return 0;
+}
+
+static int names_init(struct redactor *r)
+{
+	const struct redact_rules *rules = &r->rules;
+	int rc = redact_names_init(&r->headers, rules, REDACT_HEADER, secret_names,
+				   COUNT(secret_names));
+	if (rc == 0)
+		rc = redact_names_init(&r->params, rules, REDACT_QUERY, secret_params,
+				       COUNT(secret_params));
+	if (rc == 0)
+		rc = redact_names_init(&r->cookies, rules, REDACT_COOKIE, NULL, 0);
+	if (rc == 0)
+		rc = redact_names_init(&r->form, rules, REDACT_FORM, NULL, 0);
+	return rc;
+}
+
+static int compile(struct redactor *r, const struct redactor *before, char *err, size_t err_n)
+{
+	const struct redact_rules *rules = &r->rules;
+	int rc = names_init(r);
+	if (rc == 0)
+		rc = paths_init(&r->json, rules, REDACT_JSON, err, err_n);
+	if (rc == 0)
+		rc = paths_init(&r->thrift, rules, REDACT_THRIFT, err, err_n);
+	if (rc == 0)
+		rc = paths_init(&r->protobuf, rules, REDACT_PROTOBUF, err, err_n);
+	if (rc == 0)
+		rc = redact_regex_init(&r->header_regex, rules, REDACT_ON_HEADER, err, err_n);
+	if (rc == 0)
+		rc = redact_regex_init(&r->path_regex, rules, REDACT_ON_PATH, err, err_n);
+	if (rc == 0)
+		rc = redact_regex_init(&r->body_regex, rules, REDACT_ON_BODY, err, err_n);
+	r->bodies = r->json.n || r->form.n || r->thrift.n || r->protobuf.n || r->body_regex.n;
+	if (rc == 0)
+		rc = redact_token_init(&r->token, rules, before, err, err_n);
+	r->masks = rc == 0 && r->json.n
+			   ? calloc((REDACT_DEPTH_MAX + 2) * r->json.n, sizeof(*r->masks))
+			   : NULL;
+	return rc == 0 && r->json.n && !r->masks ? -ENOMEM : rc;
+}
+
+static void redactor_free(struct redactor *r)
+{
+	redact_names_fini(&r->headers);
+	redact_names_fini(&r->params);
+	redact_names_fini(&r->cookies);
+	redact_names_fini(&r->form);
+	free(r->json.list);
+	free(r->thrift.list);
+	free(r->protobuf.list);
+	redact_regex_fini(&r->header_regex);
+	redact_regex_fini(&r->path_regex);
+	redact_regex_fini(&r->body_regex);
+	redact_token_fini(&r->token);
+	redact_rules_fini(&r->rules);
+	free(r->matches.list);
+	free(r->masks);
+	buf_fini(&r->text);
+	free(r);
+}
+
+struct redactor *redactor_new(const struct redact_rules *rules, const struct redactor *before,
+			      char *err, size_t err_n)
+{
+	static const struct redact_rules none;
+	struct redactor *r = calloc(1, sizeof(*r));
+	snprintf(err, err_n, "redact: out of memory");
+	if (!r)
+		return NULL;
+	r->refs = 1;
+	if (redact_rules_copy(&r->rules, rules ? rules : &none) == 0 &&
+	    compile(r, before, err, err_n) == 0) {
+		if (err_n)
+			err[0] = '\0';
+		return r;
+	}
+	redactor_free(r);
+	return NULL;
+}
+
+struct redactor *redactor_ref(struct redactor *r)
+{
+	if (r)
+		r->refs++;
+	return r;
+}
+
+void redactor_unref(struct redactor *r)
+{
+	if (r && --r->refs == 0)
+		redactor_free(r);
+}
+
+bool redactor_has_body_rules(const struct redactor *r)
+{
+	return r->bodies;
+}
+
+void redact_ledger(const struct redact_counts *c, struct ledger_stage *out)
+{
+	static const char *const names[REDACT_WHYS] = {
+		[REDACT_ENCODING] = "encoding",     [REDACT_INVALID] = "invalid",
+		[REDACT_LATER_PART] = "later_part", [REDACT_CUT] = "cut",
+		[REDACT_GROWN] = "grown",           [REDACT_SLOW] = "slow",
+		[REDACT_DROPPED] = "dropped",       [REDACT_NO_MEMORY] = "no_memory",
+	};
+	*out = (struct ledger_stage) {.name = "redact", .unit = "bodies", .in = c->bodies};
+	ledger_exit_add(out, "unchanged", c->unchanged, false);
+	ledger_exit_add(out, "redacted", c->changed, false);
+	for (int i = 0; i < REDACT_WHYS; i++)
+		ledger_exit_add(out, names[i], c->dropped[i], false);
 }

@@ -47,7 +47,8 @@ const struct option settings_options[] = {
 	{.letter = 'q', .name = "quiet", .live = true, .kind = OPTION_BOOL, .offset = AT(quiet),
 	 .help = "no progress, no summary"},
 	{.name = "redact", .live = true, .kind = OPTION_BOOL, .offset = AT(redact), .negative = true,
-	 .help = "keep secrets in headers, cookies and queries as they were"},
+	 .help = "keep secrets as they were: headers, cookies, queries, and what\n"
+		 "the file's redact: rules name in bodies"},
 
 	{.group = "How much",
 	 .letter = 's', .name = "sample", .live = true, .kind = OPTION_SHARE, .offset = AT(sample),
@@ -182,13 +183,14 @@ void settings_fini(struct settings *s)
 			free(*text);
 	}
 	settings_rules_fini(s);
+	redact_rules_fini(&s->redact_rules);
 	*s = (struct settings) {0};
 }
 
 int settings_copy(struct settings *to, const struct settings *from)
 {
-	bool failed = false;
 	*to = *from;
+	bool failed = redact_rules_copy(&to->redact_rules, &from->redact_rules) < 0;
 	for_each_option(o)
 	{
 		char **text = text_of(to, o);

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "capture/redact_rules.h"
 
 enum { SETTINGS_PORTS_MAX = 256, SETTINGS_FILE_MAX = 1 << 20 };
 
@@ -35,6 +36,7 @@ struct settings {
 	uint64_t body_limit; /* bytes kept per message; UINT64_MAX: none */
 	uint64_t call_timeout_ns;
 	bool redact, idle, reattach;
+	struct redact_rules redact_rules; /* of a file's `redact:` mapping; with redact only */
 	char *ready_file;
 	char *config_file;
 	bool check_only;

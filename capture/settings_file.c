@@ -8,13 +8,11 @@
 #include "base/yaml.h"
 #include "capture/settings_file.h"
 
-enum { KEY_MAX = 80 };
-
 /* Text that came from the file goes through here escaped: never acted on by a terminal. */
 int settings_file_fail_at(struct settings_file *f, unsigned line, unsigned column, const char *key,
 			  const char *what)
 {
-	char name[300], safe_key[KEY_MAX * 2];
+	char name[300], safe_key[SETTINGS_KEY_MAX * 2];
 	log_escape(name, sizeof(name), bytes_str(f->name));
 	log_escape(safe_key, sizeof(safe_key), bytes_str(key));
 	fprintf(f->err, "%s:%u:%u: %s%s%s\n", name, line, column, safe_key, *key ? ": " : "", what);
@@ -26,7 +24,6 @@ int settings_file_fail(struct settings_file *f, const char *key, const char *wha
 	return settings_file_fail_at(f, f->item.line, f->item.column, key, what);
 }
 
-/* 1: f->item; 0: the end; -EINVAL said */
 int settings_file_next(struct settings_file *f)
 {
 	int rc = yaml_doc_next(f->yaml, &f->item);
@@ -124,7 +121,7 @@ static int pair_of(struct settings_file *f, const struct option *o, bool on, con
 /* budget: {cpu: 10%}: the option budget-cpu */
 static int group_member(struct settings_file *f, const struct option *o, const char *key)
 {
-	char name[KEY_MAX];
+	char name[SETTINGS_KEY_MAX];
 	bool on;
 	snprintf(name, sizeof(name), "%s-%s", o->name, f->item.text);
 	const struct option *member = settings_find(bytes_str(name), &on);
@@ -171,6 +168,8 @@ static int value_of(struct settings_file *f, const struct option *o, bool on, co
 {
 	if (o->kind == OPTION_RULES)
 		return settings_rules_read(f);
+	if (strcmp(key, "redact") == 0 && f->item.kind == YAML_MAP)
+		return settings_redact(f);
 	switch (f->item.kind) {
 	case YAML_SCALAR: return set_scalar(f, o, on, key, "");
 	case YAML_LIST: return set_list(f, o, key);
@@ -214,7 +213,7 @@ static int pair_of(struct settings_file *f, const struct option *o, bool on, con
 
 static int pair(struct settings_file *f)
 {
-	char key[KEY_MAX];
+	char key[SETTINGS_KEY_MAX];
 	bool on = true;
 
 	snprintf(key, sizeof(key), "%s", f->item.text);
@@ -246,6 +245,7 @@ static int mapping(struct settings_file *f)
 
 static void start_over(struct settings *s)
 {
+	redact_rules_fini(&s->redact_rules);
 	for (size_t i = 0; i < settings_n_options; i++) {
 		const struct option *o = &settings_options[i];
 		if (o->kind != OPTION_ACTION && !o->flag_only && !(s->flag_set & 1ull << i))

@@ -4,6 +4,8 @@
 #include "base/yaml.h"
 #include "capture/settings_table.h"
 
+enum { SETTINGS_KEY_MAX = 80 };
+
 struct settings_file {
 	struct settings *s; /* the copy being filled */
 	struct yaml_doc *yaml;
@@ -28,3 +30,6 @@ bool settings_file_is_null(const struct settings_file *f);
 
 /* `rules:`, whose value begins at f->item, into f->s. 0, or -EINVAL said. */
 int settings_rules_read(struct settings_file *f);
+
+/* `redact:` as a mapping, which is at f->item, into f->s (capture/settings_redact.c) */
+int settings_redact(struct settings_file *f);

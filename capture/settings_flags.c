@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/version.h"
+#include "capture/redact.h"
 #include "capture/settings_table.h"
 
 enum { HELP_COLUMN = 30 };
@@ -129,6 +130,20 @@ static int word_given(struct flags *f, const char *word)
 	return refuse("unexpected '", word, "': options begin with - or --, ports are given by -p");
 }
 
+/* What a rule needs besides its text (a key that can be read, patterns that fit together) is tried here. */
+static int redact_try(const struct settings *s)
+{
+	char err[OPTION_ERROR_MAX], safe[OPTION_ERROR_MAX];
+	if (!s->redact || redact_rules_empty(&s->redact_rules))
+		return 0;
+	struct redactor *r = redactor_new(&s->redact_rules, NULL, err, sizeof(err));
+	log_escape(safe, sizeof(safe), bytes_str(err));
+	if (!r)
+		fprintf(stderr, "sidetap capture: %s\n", safe);
+	redactor_unref(r);
+	return r ? 0 : -EINVAL;
+}
+
 int settings_parse(struct settings *s, int argc, char **argv)
 {
 	struct flags f = {s, argv, argc, 1};
@@ -142,6 +157,8 @@ int settings_parse(struct settings *s, int argc, char **argv)
 	}
 	if (rc == 0 && s->config_file)
 		rc = settings_load(s, s->config_file, stderr);
+	if (rc == 0)
+		rc = redact_try(s);
 	if (rc < 0 || rc == 1)
 		return rc;
 	settings_hash(s);

@@ -434,7 +434,12 @@ void option_print(const struct settings *s, const struct option *o, FILE *out)
 	const void *at = field(s, o);
 	const uint64_t *n = at;
 	switch (o->kind) {
-	case OPTION_BOOL: fprintf(out, "%s", *(const bool *)at ? "true" : "false"); return;
+	case OPTION_BOOL:
+		if (at == &s->redact && s->redact && !redact_rules_empty(&s->redact_rules))
+			redact_rules_print(&s->redact_rules, out);
+		else
+			fprintf(out, "%s", *(const bool *)at ? "true" : "false");
+		return;
 	case OPTION_COUNTED: fprintf(out, "%u", *(const unsigned *)at); return;
 	case OPTION_STRING:
 	case OPTION_LISTEN:

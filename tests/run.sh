@@ -56,6 +56,7 @@ suite peers-kit 60 python3 tests/peers/kit_test.py
 suite golden-cuts 600 tests/golden/cuts.py "$build/sidetap"
 suite peers 900 python3 tests/peers/run.py --program "$build/sidetap"
 if [ -n "$slow" ]; then
+	suite redact-canary-all 1800 env SIDETAP_LONG=1 "$build/tests/redact_canary_test"
 	suite kernels 3600 tests/kernels/run.sh "$build"
 	suite golden-cuts-all 3600 tests/golden/cuts.py --all "$build/sidetap"
 	suite peers-slow 5400 python3 tests/peers/run.py --slow --program "$build/sidetap"

@@ -150,7 +150,8 @@ static void reloads_are_told(void **state)
 	text_fini(&text);
 	assert_int_equal(settings_copy(&next, &s), 0);
 	next.sample = 0.25;
-	assert_true(pipeline_apply(p, &next));
+	char err[200];
+	assert_int_equal(pipeline_apply(p, &next, err, sizeof(err)), 1);
 	settings_fini(&next);
 	metrics_write(p, NULL, false, &text);
 	says(&text, "sidetap_config_last_reload_successful 1\n");

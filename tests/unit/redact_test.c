@@ -10,12 +10,21 @@
 
 #include <cmocka.h>
 
+static struct redactor *by;
+static struct redact_counts counts;
+
+static struct redaction redaction(struct arena *a)
+{
+	return (struct redaction) {by, &counts, a};
+}
+
 static void path_is(const char *in, const char *want)
 {
 	struct arena a = {0};
+	struct redaction r = redaction(&a);
 	char *copy = strdup(in); /* of exact size: reading past it is seen */
 	struct bytes b = bytes_of(copy, strlen(in));
-	bool changed = redact_path(&b, &a);
+	bool changed = redact_path(&r, &b);
 	if (b.n != strlen(want) || memcmp(b.p, want, b.n) != 0)
 		fail_msg("%s became %.*s, not %s", in, (int)b.n, (const char *)b.p, want);
 	assert_int_equal(changed, strcmp(in, want) != 0);
@@ -65,8 +74,11 @@ static void paths(void **state)
 static void header_is(const char *name, const char *value, const char *want)
 {
 	struct arena a = {0};
+	struct redaction r = redaction(&a);
 	struct header h = {bytes_str(name), bytes_str(value), PROVENANCE_LITERAL};
-	bool changed = redact_headers(&h, 1, &a);
+	size_t n = 1;
+	bool changed = redact_headers(&r, &h, &n);
+	assert_int_equal(n, 1);
 	assert_int_equal(changed, strcmp(value, want) != 0);
 	assert_int_equal(h.value.n, strlen(want));
 	assert_memory_equal(h.value.p, want, h.value.n);
@@ -109,10 +121,12 @@ static void header_of_unknown_name(void **state)
 	struct arena a = {0};
 	struct header h[] = {{{NULL, 0}, BYTES("v"), PROVENANCE_UNKNOWN},
 			     {BYTES("x"), BYTES("v"), PROVENANCE_UNKNOWN}};
-	assert_true(redact_headers(h, 2, &a));
+	struct redaction r = redaction(&a);
+	size_t n = 2, none = 0;
+	assert_true(redact_headers(&r, h, &n));
 	assert_int_equal(h[0].value.n, 10);
 	assert_int_equal(h[1].value.n, 1);
-	assert_false(redact_headers(NULL, 0, &a));
+	assert_false(redact_headers(&r, NULL, &none));
 	arena_fini(&a);
 }
 
@@ -121,13 +135,14 @@ static double seconds_of(size_t n, char fill)
 {
 	char *text = malloc(n);
 	struct arena a = {0};
+	struct redaction r = redaction(&a);
 	struct timespec t0, t1;
 	memset(text, fill, n);
 	memcpy(text, "/?", 2);
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t0);
 	for (int i = 0; i < 8; i++) {
 		struct bytes b = bytes_of(text, n);
-		redact_path(&b, &a);
+		redact_path(&r, &b);
 	}
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t1);
 	arena_fini(&a);
@@ -145,6 +160,21 @@ static void c4_linear(void **state)
 	}
 }
 
+static int open_default(void **state)
+{
+	char err[REDACT_ERROR_MAX];
+	(void)state;
+	by = redactor_new(NULL, NULL, err, sizeof(err));
+	return by ? 0 : -1;
+}
+
+static int close_default(void **state)
+{
+	(void)state;
+	redactor_unref(by);
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,5 +183,5 @@ int main(void)
 		cmocka_unit_test(header_of_unknown_name),
 		cmocka_unit_test(c4_linear),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, open_default, close_default);
 }
