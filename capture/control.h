@@ -36,7 +36,7 @@ struct control_cfg {
 };
 
 /*
- * A path that exists is replaced when it is a socket of ours that nobody serves; anything else there (a file, a
+ * Its directory is made (mode 0700, one level) when it is not there. A path that exists is replaced when it is a socket of ours that nobody serves; anything else there (a file, a
  * symlink, a live socket), a directory that others may write to, a path over CONTROL_PATH_MAX: refused.
  * NULL: one line in err.
  */

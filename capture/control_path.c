@@ -45,6 +45,8 @@ static int check_directory(const char *path, char *err, size_t err_n)
 		return fail(err, err_n, -EINVAL, path,
 			    "allowed is an absolute path in a directory of its own");
 	*slash = 0;
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return fail(err, err_n, -errno, dir, strerror(errno));
 	if (stat(dir, &st) < 0)
 		return fail(err, err_n, -errno, dir, strerror(errno));
 	if (!S_ISDIR(st.st_mode))

@@ -310,13 +310,26 @@ static void c6_places(void **state)
 	refused(name, "longer than 107 bytes");
 	refused("x.sock", "absolute path");
 	refused("/x.sock", "directory of its own");
-	snprintf(other, sizeof(other), "%s/none/x.sock", dir);
+	snprintf(other, sizeof(other), "%s/none/such/x.sock", dir);
 	refused(other, "No such file");
 	refused("/tmp/x.sock", "others may write"); /* sticky or not */
 	chmod(dir, 0770);
 	refused(path, "others may write");
 	chmod(dir, 0700);
 	open_it();
+}
+
+static void its_directory_is_made(void **state)
+{
+	(void)state;
+	struct stat st;
+	char err[400] = "", made[100];
+	chmod(dir, 0777); /* a volume that all containers of a pod may write to */
+	snprintf(made, sizeof(made), "%s/own", dir);
+	snprintf(path, sizeof(path), "%s/x.sock", made);
+	assert_int_equal(try_open(path, err, sizeof(err)), 0);
+	assert_int_equal(stat(made, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
 }
 
 static void c6_live_and_dead_sockets(void **state)
@@ -354,6 +367,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(c5_a_turn_is_bounded, begin, end),
 		cmocka_unit_test_setup_teardown(c5_other_users, begin, end),
 		cmocka_unit_test_setup_teardown(c6_places, begin, end),
+		cmocka_unit_test_setup_teardown(its_directory_is_made, begin, end),
 		cmocka_unit_test_setup_teardown(c6_live_and_dead_sockets, begin, end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
