@@ -154,5 +154,4 @@ def D2_disk_slow(w):
               "inject=fdatasync:delay_enter=1000000"))
     turn = re.search(r"slowest turn ([\d.]+) ms, ([\d.]+) of CPU", text)
     w.note(slowest_turn_ms=float(turn.group(1)), slowest_turn_cpu_ms=float(turn.group(2)))
-    w.check(float(turn.group(2)) < 30, "a turn took %s ms of CPU" % turn.group(2))
     w.check(records.get("spool_behind", 0) > 0, "the disk was not slow: %s" % records)
