@@ -31,7 +31,7 @@ struct call_message {
 	bool started, done, cut;
 	bool body_closed; /* keep no more of the body: limit reached, or a hole */
 	bool head_sent; /* a part carried its headers */
-	bool count_only; /* its body is counted, not kept */
+	bool count_only; /* its body is counted, not kept but for limits.opaque_head */
 	bool blind; /* not all of its headers could be kept */
 	bool compressed; /* its framer says so */
 	uint64_t attachment; /* of the body's end: what no schema describes (bRPC) */
@@ -147,6 +147,8 @@ struct call_sink {
 
 struct call_limits {
 	uint64_t body; /* kept per message; UINT64_MAX: none */
+	uint64_t
+		opaque_head; /* kept of each side of a tunnel, if it was opaque from its first byte */
 	uint64_t open_bodies; /* all open calls: 16 MiB */
 	uint64_t open_heads; /* the rest of their memory; 0: 32 MiB */
 	uint32_t pending; /* open calls per connection: 65,536 */

@@ -61,6 +61,7 @@ struct call_limits pipeline_call_limits(const struct pipeline *p)
 {
 	const struct settings *s = p->s;
 	return (struct call_limits) {.body = s->body_limit,
+				     .opaque_head = s->opaque_head,
 				     .open_bodies = s->open_bodies_bytes,
 				     .pending = 65536,
 				     .timeout_ns = s->call_timeout_ns,
