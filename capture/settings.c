@@ -76,7 +76,7 @@ const struct option settings_options[] = {
 	 .help = "kept of each message's body, or none: no limit (default: 1MiB)"},
 	{.name = "opaque-head", .live = true, .kind = OPTION_BYTES, .offset = AT(opaque_head),
 	 .arg = "SIZE", .initial = "0", .max = 65536,
-	 .help = "kept of each side of what no protocol can read; raw, only patterns redact it (default: 0)"},
+	 .help = "kept, raw, of each side of what is opaque (default: 0)"},
 	{.name = "call-timeout", .live = true, .kind = OPTION_DURATION, .offset = AT(call_timeout_ns),
 	 .arg = "T", .initial = "60s",
 	 .min = SECOND / 100, .max = 86400 * SECOND,
