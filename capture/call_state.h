@@ -29,6 +29,10 @@ static inline void call_charge(uint64_t *sum, size_t *charged, size_t now)
 	*charged = now;
 }
 
+/* A fresh call: from the pool with its memory, or new; NULL: no memory. And back. */
+struct call *call_pool_take(struct calls *cs);
+void call_pool_give(struct calls *cs, struct call *c);
+
 /* What the next part would hold */
 size_t call_body_part_size(const struct call *c);
 

@@ -172,7 +172,7 @@ static void on_report(void *ctx, enum record_kind kind, uint64_t number, bool la
 {
 	struct pipeline *p = ctx;
 	if (kind == RECORD_LEDGER && number && !exit)
-		remains_told(p->dead, number);
+		remains_told(p->dead, number, true);
 	recorder_report(p->recorder, kind, number, last_part, exit);
 }
 
@@ -180,7 +180,7 @@ static void on_stored(void *ctx, enum record_kind kind, uint64_t number)
 {
 	struct pipeline *p = ctx;
 	if (kind == RECORD_LEDGER)
-		remains_told(p->dead, number);
+		remains_told(p->dead, number, false);
 	else
 		remains_stored(p->remains, number);
 }
