@@ -40,5 +40,5 @@ size_t calls_ledger(const struct calls *cs, struct ledger_stage *out, size_t max
 
 void calls_set_body(struct calls *cs, uint64_t bytes)
 {
-	cs->body_max = bytes < cs->limits.body ? bytes : cs->limits.body;
+	cs->body_max = bytes;
 }

@@ -122,7 +122,9 @@ static struct record_capture capture_of(struct pipeline *p, const char *attach)
 					.namespace_ = env(s->namespace_, "POD_NAMESPACE"),
 					.container = env(s->container, "CONTAINER_NAME"),
 					.service_name = env(s->service_name, "SERVICE_NAME"),
-					.config_hash = s->config_hash};
+					.config_hash = s->config_hash,
+					.config_version = p->config.version,
+					.config_unix_ns = p->config.changed_unix_ns};
 }
 
 struct sink_opening {
@@ -130,12 +132,30 @@ struct sink_opening {
 	struct sink_cfg *cfg;
 	char *err;
 	size_t err_n;
+	bool confine;
 };
+
+/* The sink's threads see its directories and what names and TLS need, nothing else. */
+static void confine_sink(const struct settings *s)
+{
+	char err[200];
+	struct sandbox_files *f = calloc(1, sizeof(*f));
+	if (!f)
+		return;
+	sandbox_may_resolve(f);
+	pipeline_sink_files(s, f);
+	int rc = sandbox_files_only(f, err, sizeof(err));
+	if (rc < 0)
+		log_info("%s: the sink's threads can open other files too", err);
+	free(f);
+}
 
 /* On a thread without capabilities, so that the threads a sink starts have none either. */
 static void sink_opening(void *ctx)
 {
 	struct sink_opening *o = ctx;
+	if (o->confine)
+		confine_sink(o->p->s);
 	o->p->sink = sink_open(o->p->s->sink, o->cfg, &o->p->sink_ops, o->err, o->err_n);
 }
 
@@ -218,8 +238,10 @@ static int open_sink(struct pipeline *p, char *err, size_t err_n)
 	p->recorder = recorder_new(&rc);
 	if (!p->recorder || pipeline_set_rules(p) < 0)
 		return -ENOMEM;
-	struct sink_opening o = {p, &cfg, err, err_n};
-	if (sandbox_unprivileged(sink_opening, &o) < 0)
+	struct sink_opening o = {p, &cfg, err, err_n, p->s->sandbox};
+	int alone = sandbox_unprivileged(sink_opening, &o);
+	o.confine = false; /* from here on it would be the loop thread */
+	if (alone < 0)
 		sink_opening(&o);
 	if (!p->sink && strncmp(p->s->sink, "file:", 5) == 0)
 		sink_opening(&o); /* root, and somebody else's directory */
@@ -246,13 +268,7 @@ static int open_redactor(struct pipeline *p, char *err, size_t err_n)
 static int open_stages(struct pipeline *p)
 {
 	const struct settings *s = p->s;
-	struct call_limits limits = {.body = s->body_limit,
-				     .open_bodies = s->open_bodies_bytes,
-				     .pending = 65536,
-				     .timeout_ns = s->call_timeout_ns,
-				     .part_messages = (uint32_t)s->part_messages,
-				     .part_ns = s->part_ns,
-				     .redact = s->redact};
+	struct call_limits limits = pipeline_call_limits(p);
 	if (getrandom(&limits.seed, sizeof(limits.seed), 0) < 0)
 		limits.seed = p->start_ns;
 	struct call_sink to = recorder_calls(p->recorder);
@@ -305,6 +321,7 @@ static void block_signals(struct pipeline *p)
 	sigemptyset(&p->set);
 	sigaddset(&p->set, SIGINT);
 	sigaddset(&p->set, SIGTERM);
+	sigaddset(&p->set, SIGHUP);
 	signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_BLOCK, &p->set, NULL);
 }
@@ -335,6 +352,7 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 	snprintf(p->instance, sizeof(p->instance), "%016llx", (unsigned long long)id);
 	p->start_ns = clock_ns(CLOCK_MONOTONIC);
 	p->start_unix_ns = p->ledger_unix_ns = clock_ns(CLOCK_REALTIME);
+	p->config = (struct pipeline_config) {.version = 1, .changed_unix_ns = p->start_unix_ns};
 	p->tick_ns = p->ledger_ns = p->start_ns;
 	p->owner_budget = 200;
 	if (!p->from_file)
@@ -357,7 +375,7 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 static void reattach(struct pipeline *p)
 {
 	char err[2048];
-	if (p->attach && p->ops->check && p->ops->check(p->attach) == 0)
+	if (p->paused || (p->attach && p->ops->check && p->ops->check(p->attach) == 0))
 		return;
 	if (p->attach && p->ops->check) {
 		log_warn("%s: what it was attached to is gone", p->ops->name);
@@ -389,6 +407,7 @@ static void tick_when_due(struct pipeline *p, uint64_t now)
 	}
 	if (p->s->limit_ns && now - p->start_ns >= p->s->limit_ns)
 		pipeline_limit(p);
+	pipeline_serve_watches(p, NULL, -1);
 	if (p->cfg.tick)
 		p->cfg.tick(p->cfg.ctx, p);
 }
@@ -396,11 +415,22 @@ static void tick_when_due(struct pipeline *p, uint64_t now)
 static void wait_events(struct pipeline *p, int ep, int timeout_ms)
 {
 	struct epoll_event e[8];
-	if (epoll_wait(ep, e, 8, timeout_ms) <= 0)
-		return;
 	struct signalfd_siginfo si;
-	if (read(p->signals, &si, sizeof(si)) == sizeof(si))
-		p->stop = true;
+	pipeline_turn_ends(p);
+	int n = epoll_wait(ep, e, 8, timeout_ms);
+	pipeline_turn_begins(p);
+	if (n > 0 && ep != p->ep) /* it tells only that something of p->ep is ready */
+		n = epoll_wait(p->ep, e, 8, 0);
+	if (n < 0)
+		return;
+	while (n && read(p->signals, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo == SIGHUP && p->cfg.hangup)
+			p->cfg.hangup(p->cfg.ctx, p);
+		else
+			p->stop = true;
+	}
+	if (n)
+		pipeline_serve_watches(p, e, n);
 	p->sink_ops->service(p->sink);
 }
 
@@ -530,27 +560,6 @@ int pipeline_run(struct pipeline *p)
 void pipeline_stop(struct pipeline *p)
 {
 	p->stop = true;
-}
-
-struct pipeline_status pipeline_status(const struct pipeline *p)
-{
-	struct ledger_stage framing;
-	conns_ledger(p->conns, &framing, 1);
-	return (struct pipeline_status) {
-		.seen_packets = p->packets,
-		.bytes = framing.in,
-		.open_calls = calls_open(p->calls),
-		.flows = flow_count(p->flows),
-		.attach = p->ops ? p->ops->name : "",
-		.describe = p->attach ? p->ops->describe(p->attach) : "",
-		.sink_status = p->sink_ops->status(p->sink),
-		.attach_ops = p->attach ? p->ops : NULL,
-		.totals = recorder_totals(p->recorder),
-		.seconds = (double)(clock_ns(CLOCK_MONOTONIC) - p->start_ns) / 1e9,
-		.governed = p->governor != NULL,
-		.probe_measured = p->probe_measured,
-		.governor = p->governor ? governor_state(p->governor)
-					: (struct governor_state) {.share = 1}};
 }
 
 bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls)

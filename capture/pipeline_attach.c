@@ -59,6 +59,8 @@ static int attach_open(struct pipeline *p, const struct attach_ops *ops, const c
 		epoll_ctl(p->ep_sleep, EPOLL_CTL_ADD, e.data.fd, &e);
 	recorder_set_attach(p->recorder, ops->name);
 	p->last_busy_ns = clock_ns(CLOCK_MONOTONIC);
+	p->attached_unix_ns = clock_ns(CLOCK_REALTIME);
+	p->attachments++;
 	if (!p->from_file)
 		log_info("attached: %s", ops->describe(a));
 	if (p->cfg.attached)

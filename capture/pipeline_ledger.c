@@ -92,7 +92,12 @@ int pipeline_write_ledger(struct pipeline *p, bool final)
 					  .lost = t.lost,
 					  .n_lost = t.n_lost,
 					  .rules = t.rules,
-					  .n_rules = t.n_rules};
+					  .n_rules = t.n_rules,
+					  .config_version = p->config.version,
+					  .config_unix_ns = p->config.changed_unix_ns,
+					  .config_hash = p->s->config_hash,
+					  .reloads = p->config.reloads,
+					  .reloads_refused = p->config.refused};
 		l.unprovable =
 			p->sink_ops->ledger_provable && !p->sink_ops->ledger_provable(p->sink);
 		l.n_stages = pipeline_ledger(p, stages, PIPELINE_STAGES_MAX + 16);

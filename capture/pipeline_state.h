@@ -3,6 +3,7 @@
 #pragma once
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
 
 #include "capture/call.h"
 #include "capture/conn.h"
@@ -16,7 +17,7 @@ enum { PIPELINE_STAGES_MAX = 16, PIPELINE_OWN_WORDS = 65536 / 64 };
 
 struct pipeline {
 	struct pipeline_cfg cfg;
-	const struct settings *s;
+	struct settings *s;
 	char instance[17], host[256];
 	const struct attach_ops *ops;
 	struct attach *attach;
@@ -48,6 +49,18 @@ struct pipeline {
 	uint64_t packets, sweep_count;
 	uint64_t batch_bytes; /* payload since the last poll */
 	uint64_t owner_budget; /* process look-ups left in this second */
+	struct {
+		int fd;
+		void (*service)(void *ctx);
+		void *ctx;
+	} watches[PIPELINE_WATCHES];
+	size_t n_watches;
+	struct pipeline_config config;
+	char refused_why[512];
+	bool paused;
+	uint64_t attachments, attached_unix_ns;
+	uint64_t turn_ns, slowest_ns; /* when this turn began; the longest */
+	uint64_t slow_ns[2], slow_since_ns; /* the longest in this and in the last 10 s */
 };
 
 void pipeline_packet(void *ctx, const struct packet *pkt); /* attach_packet_fn */
@@ -76,6 +89,17 @@ void pipeline_limit(struct pipeline *p);
 
 /* Adds the counters of a stage to those of attachments that are gone. */
 void pipeline_keep_stage(struct pipeline *p, const struct ledger_stage *s);
+
+/* Redoes what the stages took from the settings. */
+void pipeline_push_live(struct pipeline *p);
+struct call_limits pipeline_call_limits(const struct pipeline *p);
+
+/* Around each wait of the loop: the time in between is a turn. */
+void pipeline_turn_ends(struct pipeline *p);
+void pipeline_turn_begins(struct pipeline *p);
+
+/* Serves the watches among these events; all of them with n < 0. */
+void pipeline_serve_watches(struct pipeline *p, const struct epoll_event *e, int n);
 
 /* Hands a Ledger record to the sink. */
 int pipeline_write_ledger(struct pipeline *p, bool final);
