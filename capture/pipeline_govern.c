@@ -49,15 +49,23 @@ static struct governor_use use_now(struct pipeline *p, uint64_t now_ns)
 
 void pipeline_govern_begin(struct pipeline *p)
 {
+	p->keep_below = (uint64_t)(p->s->connections * SHARE_ALL);
+	p->statm = p->from_file ? -1 : open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	pipeline_govern_apply(p);
+}
+
+void pipeline_govern_apply(struct pipeline *p)
+{
 	const struct settings *s = p->s;
 	struct governor_cfg cfg = {s->budget_cpu, s->budget_memory, s->reattach};
-	p->statm = -1;
-	p->keep_below = (uint64_t)(s->connections * SHARE_ALL);
-	if (p->from_file || (s->budget_cpu <= 0 && !s->budget_memory))
+	if (p->governor)
+		governor_set(p->governor, &cfg);
+	if (p->governor || p->from_file || (s->budget_cpu <= 0 && !s->budget_memory))
 		return;
-	p->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	struct governor_use start = use_now(p, clock_ns(CLOCK_MONOTONIC));
 	p->governor = governor_new(&cfg, &start);
+	if (s->budget_memory && !start.memory_bytes)
+		log_warn("--budget-memory: /proc/self/statm cannot be read: it is not held");
 }
 
 void pipeline_govern_end(struct pipeline *p)

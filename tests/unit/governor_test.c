@@ -233,6 +233,30 @@ static void memory(void **state)
 	close_model(&m);
 }
 
+/* A reload: more is captured when it may, all without a budget, less with a smaller one. */
+static void other_budgets(void **state)
+{
+	(void)state;
+	struct model m;
+	struct governor_cfg cfg = {.cpu = 0.8, .can_detach = true};
+	open_model(&m, 0.1, 0);
+	run(&m, 0.5, 30);
+	enum governor_step before = step(&m);
+	assert_int_not_equal(before, GOVERNOR_ALL);
+	governor_set(m.g, &cfg);
+	run(&m, 0.5, 120);
+	assert_int_equal(step(&m), GOVERNOR_ALL);
+	cfg.cpu = m.budget = 0.1;
+	governor_set(m.g, &cfg);
+	run(&m, 0.5, 30);
+	assert_int_not_equal(step(&m), GOVERNOR_ALL);
+	cfg.cpu = m.budget = 0;
+	governor_set(m.g, &cfg);
+	run(&m, 0.5, 30);
+	assert_int_equal(step(&m), GOVERNOR_ALL);
+	close_model(&m);
+}
+
 static void ticks_too_early(void **state)
 {
 	(void)state;
@@ -256,6 +280,7 @@ int main(void)
 		cmocka_unit_test(bursts),
 		cmocka_unit_test(down_to_the_last_step),
 		cmocka_unit_test(memory),
+		cmocka_unit_test(other_budgets),
 		cmocka_unit_test(ticks_too_early),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
