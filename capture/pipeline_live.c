@@ -81,6 +81,7 @@ void pipeline_push_live(struct pipeline *p)
 				     .config_hash = s->config_hash};
 	calls_set_limits(p->calls, &limits);
 	recorder_set_live(p->recorder, &live);
+	pipeline_govern_apply(p);
 	if (pipeline_set_rules(p) < 0)
 		log_error("no memory for the rules: the old ones decide on");
 }
