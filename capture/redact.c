@@ -69,7 +69,12 @@ static const struct bytes url_names[] = {
 
 static bool is_url(struct bytes name)
 {
-	for (size_t i = 0; name.n > 3 && i < COUNT(url_names); i++)
+	/* their lengths, a bit each */
+	static const uint32_t lengths = 1u << 4 | 1u << 5 | 1u << 7 | 1u << 8 | 1u << 10 |
+					1u << 13 | 1u << 14 | 1u << 15 | 1u << 16 | 1u << 21;
+	if (name.n > 21 || !(lengths >> name.n & 1))
+		return false;
+	for (size_t i = 0; i < COUNT(url_names); i++)
 		if (url_names[i].n == name.n && bytes_caseeq(name, url_names[i]))
 			return true;
 	return false;
