@@ -15,7 +15,7 @@ CFLAGS ?= -O2 -g
 override CFLAGS += -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fno-strict-aliasing $(SANFLAGS)
 CXXFLAGS = $(filter-out -std=%,$(CFLAGS)) -std=c++17
 CPPFLAGS += -I. -I$(BUILD)/gen
-LDLIBS := -lbpf -lelf -lz -lpcap -lrdkafka -lzstd -lprotobuf-c -lyaml -ljansson -lnghttp2 -lisal -lre2 -lstdc++ -lcrypto -lpthread -lm
+LDLIBS := -lbpf -lelf -lz -lpcap -lrdkafka -lzstd -lprotobuf-c -lyaml -ljansson -lnghttp2 -lisal -lmicrohttpd -lseccomp -lre2 -lstdc++ -lcrypto -lpthread -lm
 
 # base, rpc, sink, capture, analyze, replay: the library; cli: the program on top of it
 LIB_DIRS := base rpc sink capture analyze replay

@@ -270,6 +270,8 @@ static void put_capture(struct text *out, const Sidetap__V1__Capture *c)
 	put_text(out, "container", c->container);
 	put_text(out, "service_name", c->service_name);
 	put_text(out, "config_hash", c->config_hash);
+	put_number(out, "config_version", c->config_version);
+	put_number(out, "config_unix_ns", c->config_unix_ns);
 	text_put(out, "}", 1);
 }
 

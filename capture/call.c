@@ -193,6 +193,7 @@ static struct call *call_open(struct calls *cs, struct conn *conn, struct call_q
 	c->orphan = orphan;
 	c->by_order = p->head.by_order;
 	c->protocol = q->protocol;
+	c->body_limit = cs->limits.body;
 	c->seen_index = ++q->seen;
 	c->flags = q->sticky_flags | (orphan ? FLAG_ORPHAN_RESPONSE : 0) |
 		   (q->uncertain && (q->pairing != PAIRING_ID || p->head.by_order) ? FLAG_LATE_JOIN

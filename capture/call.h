@@ -80,6 +80,8 @@ struct call {
 	bool sampled; /* its record is wanted, at least until its end */
 	bool decided; /* whether it is, is settled */
 	bool over_limit; /* it is not, because of --limit */
+	uint64_t config_version; /* in force when it opened: what it keeps follows that one */
+	uint64_t body_limit; /* of limits, then */
 	bool messages; /* its bodies are rows of messages */
 	bool streamed; /* told as stream messages; else what is kept of a direction is one body */
 	bool ending; /* nothing more will come: what it was is known, also in a part that is not the last */
@@ -171,6 +173,8 @@ struct redact_counts;
 struct calls *calls_new(const struct call_limits *limits, const struct call_sink *sink);
 void calls_free(struct calls *cs);
 size_t calls_open(const struct calls *cs);
+/* While it runs: body (of calls that open from now on), open_bodies, timeout_ns, part_messages, part_ns. */
+void calls_set_limits(struct calls *cs, const struct call_limits *limits);
 /* Calls whose request has waited longer than the time-out leave as NO_RESPONSE with `timeout`; streams give out
  * the part that they owe by time. */
 void calls_expire(struct calls *cs, uint64_t now_ns);
@@ -180,6 +184,8 @@ struct redactor *calls_redactor(const struct calls *cs); /* the one in force; bo
 const struct redact_counts *calls_redact_counts(const struct calls *cs);
 /* Stage `redact`: bodies under a rule. */
 size_t calls_redact_ledger(const struct calls *cs, struct ledger_stage *out, size_t max);
+/* Kept of each body from now on; never more than limits.body. */
+void calls_set_body(struct calls *cs, uint64_t bytes);
 /* Stages `messages` (messages) and `pairing` (calls). */
 size_t calls_ledger(const struct calls *cs, struct ledger_stage *out, size_t max);
 /* Bodies that lost what was kept of them to limits.open_bodies. */

@@ -16,6 +16,7 @@ struct calls *calls_new(const struct call_limits *limits, const struct call_sink
 	if (!cs)
 		return NULL;
 	cs->limits = *limits;
+	cs->body_max = UINT64_MAX;
 	if (!cs->limits.open_heads)
 		cs->limits.open_heads = OPEN_HEADS_DEFAULT;
 	if (!cs->limits.part_messages)

@@ -262,6 +262,7 @@ static struct flow_node *open_flow(struct flow_table *t, const struct flow_found
 	n->f.first_ns = p->ts_ns;
 	n->f.slot = p->slot;
 	n->f.tag = p->tag;
+	n->f.share = p->share;
 	n->f.syn_seen = p->flags & TCP_SYN;
 	n->f.server_certain = found->certain;
 	n->self = p->sport == p->dport && memcmp(p->src, p->dst, 16) == 0;

@@ -32,6 +32,7 @@ struct flow {
 	bool server_certain; /* from a SYN or a listening socket */
 	uint64_t first_ns, last_ns;
 	uint32_t slot, tag; /* verdict slot */
+	uint32_t share; /* taken while below attach_ops.keep */
 	void *user; /* the connection (capture/conn.h), owned by the callbacks' side */
 };
 

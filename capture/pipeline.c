@@ -38,7 +38,7 @@ enum {
 };
 
 /* Time in the domain of the packets: the monotonic clock, or the file's. */
-static uint64_t pipeline_now(const struct pipeline *p)
+uint64_t pipeline_now(const struct pipeline *p)
 {
 	return p->from_file ? p->last_ns : clock_ns(CLOCK_MONOTONIC);
 }
@@ -55,6 +55,10 @@ void pipeline_packet(void *ctx, const struct packet *pkt)
 	p->batch_bytes += pkt->data.n;
 	if (pkt->ts_ns > p->last_ns)
 		p->last_ns = pkt->ts_ns;
+	if (pkt->share >= p->keep_below) { /* was under way when the share fell */
+		flow_skip(p->flows, pkt);
+		return;
+	}
 	flow_push(p->flows, pkt);
 	if (p->from_file)
 		calls_expire(p->calls, p->last_ns);
@@ -78,43 +82,6 @@ static bool on_listens(void *ctx, uint64_t scope, const uint8_t addr[16], uint16
 	struct pipeline *p = ctx;
 	(void)scope;
 	return p->socks && !p->from_file && socks_listens(p->socks, addr, port, pipeline_now(p));
-}
-
-/* The sockets at the two ends as their owners see them: the client's, the server's. */
-static void tuples_of(const struct flow *f, struct socks_tuple ends[2])
-{
-	struct socks_tuple *client = &ends[0], *server = &ends[1];
-	*client = (struct socks_tuple) {.lport = f->client_port,
-					.rport = f->orig_port ? f->orig_port : f->server_port};
-	memcpy(client->local, f->client_addr, 16);
-	memcpy(client->remote, f->orig_port ? f->orig_addr : f->server_addr, 16);
-	*server = (struct socks_tuple) {.lport = f->server_port, .rport = f->client_port};
-	memcpy(server->local, f->server_addr, 16);
-	memcpy(server->remote, f->client_addr, 16);
-}
-
-/* First bytes of a connection: both its sockets are alive now, so their owners can be found. */
-static void on_conn(void *ctx, struct conn *c)
-{
-	struct pipeline *p = ctx;
-	char text[2][64] = {"", ""};
-	if (!p->socks || p->from_file || !p->owner_budget)
-		return;
-	struct socks_tuple ends[2];
-	tuples_of(c->flow, ends);
-	p->owner_budget--;
-	uint64_t now = pipeline_now(p);
-	int a = socks_owner(p->socks, &ends[0], false, now, text[0], sizeof(text[0]));
-	int b = socks_owner(p->socks, &ends[1], true, now, text[1], sizeof(text[1]));
-	c->processes_known =
-		a != -EAGAIN && b != -EAGAIN && b != 1; /* else asked again with the next bytes */
-	free(c->processes);
-	size_t n0 = strlen(text[0]) + 1, n1 = strlen(text[1]) + 1;
-	c->processes = malloc(n0 + n1);
-	if (c->processes) {
-		memcpy(c->processes, text[0], n0);
-		memcpy(c->processes + n0, text[1], n1);
-	}
 }
 
 /* Live: the sink gets one turn. From a file there is time: waits for it. */
@@ -155,7 +122,9 @@ static struct record_capture capture_of(struct pipeline *p, const char *attach)
 					.namespace_ = env(s->namespace_, "POD_NAMESPACE"),
 					.container = env(s->container, "CONTAINER_NAME"),
 					.service_name = env(s->service_name, "SERVICE_NAME"),
-					.config_hash = s->config_hash};
+					.config_hash = s->config_hash,
+					.config_version = p->config.version,
+					.config_unix_ns = p->config.changed_unix_ns};
 }
 
 struct sink_opening {
@@ -163,12 +132,30 @@ struct sink_opening {
 	struct sink_cfg *cfg;
 	char *err;
 	size_t err_n;
+	bool confine;
 };
+
+/* The sink's threads see its directories and what names and TLS need, nothing else. */
+static void confine_sink(const struct settings *s)
+{
+	char err[200];
+	struct sandbox_files *f = calloc(1, sizeof(*f));
+	if (!f)
+		return;
+	sandbox_may_resolve(f);
+	pipeline_sink_files(s, f);
+	int rc = sandbox_files_only(f, err, sizeof(err));
+	if (rc < 0)
+		log_info("%s: the sink's threads can open other files too", err);
+	free(f);
+}
 
 /* On a thread without capabilities, so that the threads a sink starts have none either. */
 static void sink_opening(void *ctx)
 {
 	struct sink_opening *o = ctx;
+	if (o->confine)
+		confine_sink(o->p->s);
 	o->p->sink = sink_open(o->p->s->sink, o->cfg, &o->p->sink_ops, o->err, o->err_n);
 }
 
@@ -205,7 +192,7 @@ static void on_report(void *ctx, enum record_kind kind, uint64_t number, bool la
 {
 	struct pipeline *p = ctx;
 	if (kind == RECORD_LEDGER && number && !exit)
-		remains_told(p->dead, number);
+		remains_told(p->dead, number, true);
 	recorder_report(p->recorder, kind, number, last_part, exit);
 }
 
@@ -213,7 +200,7 @@ static void on_stored(void *ctx, enum record_kind kind, uint64_t number)
 {
 	struct pipeline *p = ctx;
 	if (kind == RECORD_LEDGER)
-		remains_told(p->dead, number);
+		remains_told(p->dead, number, false);
 	else
 		remains_stored(p->remains, number);
 }
@@ -251,8 +238,10 @@ static int open_sink(struct pipeline *p, char *err, size_t err_n)
 	p->recorder = recorder_new(&rc);
 	if (!p->recorder || pipeline_set_rules(p) < 0)
 		return -ENOMEM;
-	struct sink_opening o = {p, &cfg, err, err_n};
-	if (sandbox_unprivileged(sink_opening, &o) < 0)
+	struct sink_opening o = {p, &cfg, err, err_n, p->s->sandbox};
+	int alone = sandbox_unprivileged(sink_opening, &o);
+	o.confine = false; /* from here on it would be the loop thread */
+	if (alone < 0)
 		sink_opening(&o);
 	if (!p->sink && strncmp(p->s->sink, "file:", 5) == 0)
 		sink_opening(&o); /* root, and somebody else's directory */
@@ -279,13 +268,7 @@ static int open_redactor(struct pipeline *p, char *err, size_t err_n)
 static int open_stages(struct pipeline *p)
 {
 	const struct settings *s = p->s;
-	struct call_limits limits = {.body = s->body_limit,
-				     .open_bodies = s->open_bodies_bytes,
-				     .pending = 65536,
-				     .timeout_ns = s->call_timeout_ns,
-				     .part_messages = (uint32_t)s->part_messages,
-				     .part_ns = s->part_ns,
-				     .redact = s->redact};
+	struct call_limits limits = pipeline_call_limits(p);
 	if (getrandom(&limits.seed, sizeof(limits.seed), 0) < 0)
 		limits.seed = p->start_ns;
 	struct call_sink to = recorder_calls(p->recorder);
@@ -294,7 +277,7 @@ static int open_stages(struct pipeline *p)
 		.calls = p->calls,
 		.framer = {s->header_bytes, s->header_count, (uint32_t)s->max_streams, 64 << 20},
 		.gather_max = 1 << 20,
-		.opened = on_conn,
+		.opened = pipeline_owners,
 		.never = pipeline_never,
 		.ctx = p};
 	p->conns = conns_new(&cc);
@@ -338,6 +321,7 @@ static void block_signals(struct pipeline *p)
 	sigemptyset(&p->set);
 	sigaddset(&p->set, SIGINT);
 	sigaddset(&p->set, SIGTERM);
+	sigaddset(&p->set, SIGHUP);
 	signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_BLOCK, &p->set, NULL);
 }
@@ -368,12 +352,14 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 	snprintf(p->instance, sizeof(p->instance), "%016llx", (unsigned long long)id);
 	p->start_ns = clock_ns(CLOCK_MONOTONIC);
 	p->start_unix_ns = p->ledger_unix_ns = clock_ns(CLOCK_REALTIME);
+	p->config = (struct pipeline_config) {.version = 1, .changed_unix_ns = p->start_unix_ns};
 	p->tick_ns = p->ledger_ns = p->start_ns;
 	p->owner_budget = 200;
 	if (!p->from_file)
 		p->socks = socks_new();
 	block_signals(p);
 	keep_memory();
+	pipeline_govern_begin(p);
 	int r = open_sink(p, err, err_n);
 	if (r == 0 && ((r = open_stages(p)) < 0 || (r = open_loop(p)) < 0))
 		snprintf(err, err_n, "cannot start: %s", strerror(-r));
@@ -386,18 +372,10 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 	return p;
 }
 
-static bool flow_alive(void *ctx, const struct flow *f)
-{
-	struct pipeline *p = ctx;
-	struct socks_tuple ends[2];
-	tuples_of(f, ends);
-	return socks_exists(p->socks, &ends[1]) || socks_exists(p->socks, &ends[0]);
-}
-
 static void reattach(struct pipeline *p)
 {
 	char err[2048];
-	if (p->attach && p->ops->check && p->ops->check(p->attach) == 0)
+	if (p->paused || (p->attach && p->ops->check && p->ops->check(p->attach) == 0))
 		return;
 	if (p->attach && p->ops->check) {
 		log_warn("%s: what it was attached to is gone", p->ops->name);
@@ -419,8 +397,8 @@ static void tick_when_due(struct pipeline *p, uint64_t now)
 	if (!p->from_file) {
 		calls_expire(p->calls, now);
 		if (p->socks && ++p->sweep_count % SWEEP_S == 0)
-			flow_sweep(p->flows, now - SWEEP_S * 1000000000ull, flow_alive, p, 512);
-		if (!p->stop && !p->limited)
+			flow_sweep(p->flows, now - SWEEP_S * 1000000000ull, pipeline_alive, p, 512);
+		if (!p->stop && !p->limited && !p->governed_off)
 			reattach(p);
 	}
 	if (now - p->ledger_ns >= p->s->ledger_interval_ns) {
@@ -429,6 +407,7 @@ static void tick_when_due(struct pipeline *p, uint64_t now)
 	}
 	if (p->s->limit_ns && now - p->start_ns >= p->s->limit_ns)
 		pipeline_limit(p);
+	pipeline_serve_watches(p, NULL, -1);
 	if (p->cfg.tick)
 		p->cfg.tick(p->cfg.ctx, p);
 }
@@ -436,11 +415,22 @@ static void tick_when_due(struct pipeline *p, uint64_t now)
 static void wait_events(struct pipeline *p, int ep, int timeout_ms)
 {
 	struct epoll_event e[8];
-	if (epoll_wait(ep, e, 8, timeout_ms) <= 0)
-		return;
 	struct signalfd_siginfo si;
-	if (read(p->signals, &si, sizeof(si)) == sizeof(si))
-		p->stop = true;
+	pipeline_turn_ends(p);
+	int n = epoll_wait(ep, e, 8, timeout_ms);
+	pipeline_turn_begins(p);
+	if (n > 0 && ep != p->ep) /* it tells only that something of p->ep is ready */
+		n = epoll_wait(p->ep, e, 8, 0);
+	if (n < 0)
+		return;
+	while (n && read(p->signals, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo == SIGHUP && p->cfg.hangup)
+			p->cfg.hangup(p->cfg.ctx, p);
+		else
+			p->stop = true;
+	}
+	if (n)
+		pipeline_serve_watches(p, e, n);
 	p->sink_ops->service(p->sink);
 }
 
@@ -494,12 +484,14 @@ static bool turn(struct pipeline *p)
 {
 	uint64_t before = p->packets;
 	if (!p->attach) { /* idle, or between two attachments */
-		wait_events(p, p->ep, 200);
+		wait_events(p, p->ep, 100);
+		pipeline_govern(p, clock_ns(CLOCK_MONOTONIC));
 		tick_when_due(p, clock_ns(CLOCK_MONOTONIC));
 		return !p->from_file;
 	}
 	int state = p->ops->drain(p->attach, DRAIN_BUDGET);
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	pipeline_govern(p, now);
 	tick_when_due(p, now);
 	if (recorder_totals(p->recorder).limit_reached)
 		pipeline_limit(p);
@@ -570,23 +562,6 @@ void pipeline_stop(struct pipeline *p)
 	p->stop = true;
 }
 
-struct pipeline_status pipeline_status(const struct pipeline *p)
-{
-	struct ledger_stage framing;
-	conns_ledger(p->conns, &framing, 1);
-	return (struct pipeline_status) {
-		.seen_packets = p->packets,
-		.bytes = framing.in,
-		.open_calls = calls_open(p->calls),
-		.flows = flow_count(p->flows),
-		.attach = p->ops ? p->ops->name : "",
-		.describe = p->attach ? p->ops->describe(p->attach) : "",
-		.sink_status = p->sink_ops->status(p->sink),
-		.attach_ops = p->attach ? p->ops : NULL,
-		.totals = recorder_totals(p->recorder),
-		.seconds = (double)(clock_ns(CLOCK_MONOTONIC) - p->start_ns) / 1e9};
-}
-
 bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls)
 {
 	return recorder_protocol(p->recorder, i, name, calls);
@@ -604,6 +579,7 @@ void pipeline_free(struct pipeline *p)
 	close_remains(p, true); /* it never ran, else this was done */
 	if (p->sink)
 		p->sink_ops->close(p->sink);
+	pipeline_govern_end(p);
 	flow_table_free(p->flows);
 	conns_free(p->conns);
 	calls_free(p->calls);

@@ -9,18 +9,21 @@
 #include <stdint.h>
 
 #include "capture/attach.h"
+#include "capture/governor.h"
 #include "capture/recorder.h"
+#include "capture/sandbox.h"
 #include "capture/settings.h"
 #include "sink/sink.h"
 
 struct pipeline;
 
 struct pipeline_cfg {
-	const struct settings *settings;
+	struct settings *settings; /* the caller's; pipeline_apply() changes it */
 	const char *version;
 	/* Once a second, on the loop: progress, silence. May be NULL. */
 	void (*tick)(void *ctx, struct pipeline *p);
 	void (*attached)(void *ctx, struct pipeline *p); /* each time something was attached */
+	void (*hangup)(void *ctx, struct pipeline *p); /* SIGHUP came; NULL: it ends the capture */
 	void *ctx;
 };
 
@@ -52,6 +55,47 @@ void pipeline_stop(struct pipeline *p);
 int pipeline_set_rules(struct pipeline *p);
 void pipeline_free(struct pipeline *p);
 
+/*
+ * Another file descriptor for the loop: service() is called when it is readable, and once a second. At most
+ * PIPELINE_WATCHES of them, for good. -errno.
+ */
+enum { PIPELINE_WATCHES = 4 };
+int pipeline_watch(struct pipeline *p, int fd, void (*service)(void *ctx), void *ctx);
+
+/* A local TCP port of sidetap's own: its packets are left out. */
+void pipeline_own_port(struct pipeline *p, uint16_t port);
+
+/*
+ * The one place where a running capture changes: takes what can change while it runs of *next (settings_adopt());
+ * a line of the log for each option that keeps its value. Between two calls of the loop, so a call is never torn:
+ * sampling, body limit and redaction are those that the call opened with; timers and limits count from now on.
+ * 1: something changed, and the configuration has a new version. 0: nothing did. -EINVAL: what it says cannot be made
+ * (a rule of redaction), err in one line; all is as it was.
+ */
+int pipeline_apply(struct pipeline *p, struct settings *next, char *err, size_t err_n);
+void pipeline_reload_refused(struct pipeline *p,
+			     const char *why); /* counted, kept for the status */
+
+/*
+ * Detaches for real and ends what is open (`capture_ended`); the ledger goes on. Nothing is attached until
+ * pipeline_resume(), which attaches as at the start: connections are joined late. 0; -EALREADY; -ENOTCONN: nothing was
+ * attached yet; -EPERM: it could not attach again (--no-reattach, a file); resume: negative with the reasons in err.
+ */
+int pipeline_pause(struct pipeline *p);
+int pipeline_resume(struct pipeline *p, char *err, size_t err_n);
+
+struct pipeline_config {
+	uint64_t version, changed_unix_ns; /* 1 from the start */
+	uint64_t reloads, refused;
+	uint64_t last_reload_unix_ns; /* that was taken; 0: none */
+	bool last_refused; /* the last one was, because of `why` */
+	const char *why;
+};
+
+/* Directories that the sink of these settings writes to (made here when they are not there), and files that it
+ * reads: credentials. */
+void pipeline_sink_files(const struct settings *s, struct sandbox_files *out);
+
 struct pipeline_status {
 	uint64_t seen_packets; /* handed over by the attachment */
 	uint64_t bytes; /* payload in order */
@@ -60,9 +104,22 @@ struct pipeline_status {
 	const struct attach_ops *attach_ops;
 	struct recorder_totals totals;
 	double seconds;
+	bool governed; /* a budget is set */
+	bool probe_measured; /* the probe's part of the CPU is; else estimated */
+	struct governor_state governor;
+	const char *instance;
+	uint64_t start_unix_ns, attached_unix_ns; /* attached: 0 when not */
+	uint64_t attachments; /* since the start */
+	bool paused, stopping, from_file;
+	uint64_t slowest_ns,
+		slowest_recent_ns; /* turn of the loop: since the start, in the last 10 to 20 s */
+	uint64_t calls_seen, sink_records, sink_bytes; /* of the sink: taken, not yet reported */
+	const struct settings *settings; /* in force */
+	struct pipeline_config config;
 };
 struct pipeline_status pipeline_status(const struct pipeline *p);
 bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls);
 
+enum { PIPELINE_LEDGER_MAX = 32 };
 /* All stages, in the order of the road. Number written. */
 size_t pipeline_ledger(const struct pipeline *p, struct ledger_stage *out, size_t max);

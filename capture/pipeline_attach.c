@@ -53,11 +53,14 @@ static int attach_open(struct pipeline *p, const struct attach_ops *ops, const c
 	__atomic_store_n(&p->attach, a, __ATOMIC_RELEASE);
 	own_ports_tell(p);
 	flow_mute_again(p->flows);
+	pipeline_govern_attached(p);
 	struct epoll_event e = {.events = EPOLLIN, .data.fd = ops->fd(a)};
 	if (e.data.fd >= 0)
 		epoll_ctl(p->ep_sleep, EPOLL_CTL_ADD, e.data.fd, &e);
 	recorder_set_attach(p->recorder, ops->name);
 	p->last_busy_ns = clock_ns(CLOCK_MONOTONIC);
+	p->attached_unix_ns = clock_ns(CLOCK_REALTIME);
+	p->attachments++;
 	if (!p->from_file)
 		log_info("attached: %s", ops->describe(a));
 	if (p->cfg.attached)
@@ -99,6 +102,7 @@ int pipeline_attach(struct pipeline *p, const struct attach_ops *after, char *er
 void pipeline_detach(struct pipeline *p)
 {
 	struct ledger_stage stages[PIPELINE_STAGES_MAX];
+	pipeline_govern_detaching(p);
 	p->ops->detach(p->attach);
 	for (int i = 0; i < 64 && p->ops->drain(p->attach, 4096) == ATTACH_MORE; i++)
 		;

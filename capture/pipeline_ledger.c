@@ -48,6 +48,8 @@ size_t pipeline_ledger(const struct pipeline *p, struct ledger_stage *out, size_
 	n += calls_ledger(p->calls, out + n, max - n);
 	n += calls_redact_ledger(p->calls, out + n, max - n);
 	n += recorder_ledger(p->recorder, out + n, max - n);
+	if (p->governor)
+		n += governor_ledger(p->governor, out + n, max - n);
 	return n;
 }
 
@@ -90,7 +92,12 @@ int pipeline_write_ledger(struct pipeline *p, bool final)
 					  .lost = t.lost,
 					  .n_lost = t.n_lost,
 					  .rules = t.rules,
-					  .n_rules = t.n_rules};
+					  .n_rules = t.n_rules,
+					  .config_version = p->config.version,
+					  .config_unix_ns = p->config.changed_unix_ns,
+					  .config_hash = p->s->config_hash,
+					  .reloads = p->config.reloads,
+					  .reloads_refused = p->config.refused};
 		l.unprovable =
 			p->sink_ops->ledger_provable && !p->sink_ops->ledger_provable(p->sink);
 		l.n_stages = pipeline_ledger(p, stages, PIPELINE_STAGES_MAX + 16);

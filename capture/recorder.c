@@ -28,10 +28,23 @@ struct recorder *recorder_new(const struct recorder_cfg *cfg)
 		return NULL;
 	r->cfg = *cfg;
 	snprintf(r->prefix, sizeof(r->prefix), "%s-", cfg->capture.instance);
+	recorder_set_live(r, &(struct recorder_live) {cfg->limit_calls, cfg->limit_bytes, 1,
+						      cfg->capture.config_unix_ns,
+						      cfg->capture.config_hash});
 	if (rules_begin(r) == 0)
 		return r;
 	recorder_free(r);
 	return NULL;
+}
+
+void recorder_set_live(struct recorder *r, const struct recorder_live *live)
+{
+	struct recorder_version *v = &r->versions[live->config_version % VERSIONS];
+	*v = (struct recorder_version) {live->config_version, live->config_unix_ns, ""};
+	snprintf(v->hash, sizeof(v->hash), "%s", live->config_hash ? live->config_hash : "");
+	r->version = live->config_version;
+	r->cfg.limit_calls = live->limit_calls;
+	r->cfg.limit_bytes = live->limit_bytes;
 }
 
 void recorder_free(struct recorder *r)
@@ -275,11 +288,19 @@ static bool part_wanted(struct recorder *r, struct call *c, bool last)
 	return c->sampled;
 }
 
-/* What only the first part tells */
-static void first_fill(const struct recorder *r, const struct call *c, bool last,
-		       struct record_call *out)
+/* Under which configuration the call opened; of one that is forgotten only the number. */
+static void capture_fill(const struct recorder *r, const struct call *c, struct record_capture *out)
 {
-	out->capture = &r->cfg.capture;
+	const struct recorder_version *v = &r->versions[c->config_version % VERSIONS];
+	*out = r->cfg.capture;
+	out->config_version = c->config_version;
+	out->config_unix_ns = v->number == c->config_version ? v->unix_ns : 0;
+	out->config_hash = v->number == c->config_version ? v->hash : "";
+}
+
+/* What only the first part tells */
+static void first_fill(const struct call *c, bool last, struct record_call *out)
+{
 	out->protocol = c->protocol;
 	out->transport = c->transport;
 	out->service = c->service;
@@ -298,6 +319,7 @@ static struct record *part_encode(struct recorder *r, struct call *c, bool last)
 	struct conn *conn = c->conn;
 	struct attribute attributes[ATTRIBUTES_MAX];
 	char number[NUMBER_MAX];
+	struct record_capture capture;
 	struct record_call out = {.part = c->part, .last_part = last, .flags = c->flags};
 	if ((!conn->names && !recorder_names(r, conn)) ||
 	    (c->streamed && stream_fill(r, c, last, &out) < 0))
@@ -307,8 +329,11 @@ static struct record *part_encode(struct recorder *r, struct call *c, bool last)
 	out.record_number = r->made + 1;
 	out.request = message_of(r, c, DIR_REQUEST, last);
 	out.response = message_of(r, c, DIR_RESPONSE, last);
-	if (c->part == 0)
-		first_fill(r, c, last, &out);
+	if (c->part == 0) {
+		first_fill(c, last, &out);
+		capture_fill(r, c, &capture);
+		out.capture = &capture;
+	}
 	if (last || c->part == 0) {
 		out.status = c->status;
 		out.outcome = last ? c->outcome : OUTCOME_UNKNOWN;

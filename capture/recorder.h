@@ -34,6 +34,14 @@ struct recorder_cfg {
 	struct remains *remains; /* where the fate of each record is written down; NULL: nowhere */
 };
 
+/* What may change while it runs. Calls that are open keep what they opened with; --limit counts from the start. */
+struct recorder_live {
+	uint64_t limit_calls, limit_bytes;
+	uint64_t config_version,
+		config_unix_ns; /* for the records of calls that open from now on */
+	const char *config_hash; /* copied */
+};
+
 struct recorder;
 struct recorder *recorder_new(const struct recorder_cfg *cfg);
 void recorder_free(struct recorder *r);
@@ -41,6 +49,7 @@ void recorder_free(struct recorder *r);
 struct call_sink recorder_calls(struct recorder *r); /* for calls_new() */
 void recorder_set_sink(struct recorder *r, const struct sink_ops *ops, struct sink *sink);
 void recorder_set_attach(struct recorder *r, const char *name); /* static */
+void recorder_set_live(struct recorder *r, const struct recorder_live *live);
 void recorder_set_clock(struct recorder *r, int64_t clock_offset_ns);
 
 /* sink_cfg.report of the sink: what became of a record; ctx = the recorder. */

@@ -121,6 +121,7 @@ void recorder_sample(void *ctx, struct call *c, const struct piece *p, uint64_t 
 	facts.headers = h->headers;
 	facts.n_headers = h->n_headers;
 	facts.seen_index = c->seen_index;
+	c->config_version = r->version;
 	c->rules = r->rules;
 	c->rules->calls++;
 	c->sample = sampler_head(r->rules->sampler, &facts, now_ns);

@@ -12,9 +12,19 @@ enum { RULES_MAX = 512 };
 
 struct rule_set; /* a sampler, and the open calls that it decides about */
 
+/* Configurations whose hash is remembered, for the calls that opened under them */
+enum { VERSIONS = 64 };
+
+struct recorder_version {
+	uint64_t number, unix_ns;
+	char hash[17];
+};
+
 struct recorder {
 	struct recorder_cfg cfg;
 	char prefix[64]; /* "INSTANCE-" */
+	uint64_t version; /* of the configuration in force */
+	struct recorder_version versions[VERSIONS]; /* by number modulo VERSIONS */
 	struct rule_set *rules; /* for the next call */
 	struct rule_set *sets; /* that one, and those that open calls still need */
 	struct record_rule rule[RULES_MAX + 1];

@@ -113,8 +113,9 @@ bool sampler_addresses(const struct sampler *s)
 
 static bool header_matches(const struct sample_rule *r, size_t i, const struct sample_call *c)
 {
+	struct bytes name = bytes_str(r->header[i].name);
 	for (size_t k = 0; k < c->n_headers; k++)
-		if (bytes_caseeq(c->headers[k].name, bytes_str(r->header[i].name)) &&
+		if (bytes_caseeq(c->headers[k].name, name) &&
 		    sample_pattern_match(&r->header[i].value, c->headers[k].value))
 			return true;
 	return false;

@@ -25,6 +25,7 @@ enum sample_pattern_kind { PATTERN_ANY, PATTERN_EXACT, PATTERN_PREFIX, PATTERN_G
 struct sample_pattern {
 	enum sample_pattern_kind kind;
 	char *text; /* owned; of a prefix without its star */
+	size_t n; /* of text */
 };
 
 enum {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Leaves the privileges that mirroring no longer needs once it is attached. */
+/* Leaves the privileges that mirroring no longer needs once it is attached: capabilities, system calls (seccomp), files
+ * (Landlock). */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,3 +27,36 @@ int sandbox_unprivileged(void (*fn)(void *ctx), void *ctx);
  * sandbox_unprivileged(), holds more than that still; -errno; with one line in err.
  */
 int sandbox_drop(bool keep_attach, char *err, size_t err_n);
+
+enum { SANDBOX_PATHS = 64, SANDBOX_PATH_MAX = 256 };
+
+/* Files and directories (with all below) that stay reachable. Those that do not exist are left out. */
+struct sandbox_files {
+	char read[SANDBOX_PATHS][SANDBOX_PATH_MAX];
+	char write[SANDBOX_PATHS][SANDBOX_PATH_MAX]; /* read, create, rename and remove as well */
+	size_t n_read, n_write;
+	bool cut; /* did not fit: too long, or too many */
+};
+void sandbox_may_read(struct sandbox_files *f, const char *path);
+void sandbox_may_write(struct sandbox_files *f, const char *path);
+/* What name resolution, TLS, time zones and the C library read. Single files of /etc: /etc/shadow is not among them. */
+void sandbox_may_resolve(struct sandbox_files *f);
+/* What a file property of a sink's URI names ("...?ssl.ca.location=/x/ca.pem&..."): its directory, where secrets are
+ * swapped by symlinks, unless that is / or /etc. */
+void sandbox_may_read_properties(struct sandbox_files *f, const char *uri);
+
+/*
+ * Landlock, for the calling thread and those that it starts: nothing but `files` can be opened, executed or changed;
+ * what is open stays so. The kernel also takes every look into other processes from such a thread (/proc/PID/fd,
+ * /proc/PID/root), so the loop thread gets it only where it does not attach again. 0; -ENOTSUP: this kernel has no
+ * Landlock; -errno with one line in err.
+ */
+int sandbox_files_only(const struct sandbox_files *files, char *err, size_t err_n);
+
+/*
+ * seccomp, for all threads of the process: system calls outside of what mirroring, delivery and HTTP need answer EPERM
+ * (and are logged by the kernel's audit), never kill: execve, ptrace, mount, keys, modules, sockets of other families
+ * ...; memory is never writable and executable at once. keep_attach leaves bpf() and packet sockets. 0; -ENOTSUP;
+ * -errno with one line in err.
+ */
+int sandbox_calls_only(bool keep_attach, char *err, size_t err_n);

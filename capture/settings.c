@@ -40,28 +40,28 @@ const struct option settings_options[] = {
 	{.name = "spool-size", .kind = OPTION_BYTES, .offset = AT(spool_bytes),
 	 .arg = "SIZE", .initial = "256MiB", .min = MIB, .max = 1024 * 1024 * MIB,
 	 .help = "of all its files; then the oldest leave, by name (default: 256MiB)"},
-	{.letter = 'v', .name = "verbose", .kind = OPTION_COUNTED, .offset = AT(verbose),
+	{.letter = 'v', .name = "verbose", .live = true, .kind = OPTION_COUNTED, .offset = AT(verbose),
 	 .help = "print: headers too; -vv: say more on stderr"},
 	{.letter = 'x', .name = "bodies", .kind = OPTION_BOOL, .offset = AT(bodies),
 	 .help = "print: bodies too, escaped"},
-	{.letter = 'q', .name = "quiet", .kind = OPTION_BOOL, .offset = AT(quiet),
+	{.letter = 'q', .name = "quiet", .live = true, .kind = OPTION_BOOL, .offset = AT(quiet),
 	 .help = "no progress, no summary"},
-	{.name = "redact", .kind = OPTION_BOOL, .offset = AT(redact), .negative = true,
+	{.name = "redact", .live = true, .kind = OPTION_BOOL, .offset = AT(redact), .negative = true,
 	 .help = "keep secrets as they were: headers, cookies, queries, and what\n"
 		 "the file's redact: rules name in bodies"},
 
 	{.group = "How much",
-	 .letter = 's', .name = "sample", .kind = OPTION_SHARE, .offset = AT(sample),
+	 .letter = 's', .name = "sample", .live = true, .kind = OPTION_SHARE, .offset = AT(sample),
 	 .arg = "SHARE", .initial = "1",
 	 .help = "of the calls, 10% or 0.1; all are seen and counted (default: all)"},
 	{.name = "connections", .kind = OPTION_SHARE, .offset = AT(connections),
 	 .arg = "SHARE", .initial = "1",
 	 .help = "of the connections, decided in the kernel (default: all)"},
-	{.name = "rules", .kind = OPTION_RULES, .file_only = true},
+	{.name = "rules", .live = true, .kind = OPTION_RULES, .file_only = true},
 	{.name = "proxy-port", .kind = OPTION_PORTS, .offset = AT(proxy_ports),
 	 .arg = "LIST",
 	 .help = "ports of the proxy: a call to one is outbound, for `side` in rules"},
-	{.name = "limit", .kind = OPTION_LIMIT, .offset = AT(limit_calls),
+	{.name = "limit", .live = true, .kind = OPTION_LIMIT, .offset = AT(limit_calls),
 	 .arg = "calls=N,bytes=SIZE,time=T",
 	 .help = "stop by itself; with --idle stay, attached to nothing"},
 	{.name = "budget", .kind = OPTION_GROUP, .file_only = true},
@@ -71,10 +71,10 @@ const struct option settings_options[] = {
 	{.name = "budget-memory", .kind = OPTION_BYTES, .offset = AT(budget_memory),
 	 .arg = "SIZE", .initial = "0", .max = 1024 * 1024 * MIB,
 	 .help = "of memory, rings apart; 0: no budget (default)"},
-	{.name = "body-limit", .kind = OPTION_BYTES, .offset = AT(body_limit),
+	{.name = "body-limit", .live = true, .kind = OPTION_BYTES, .offset = AT(body_limit),
 	 .arg = "SIZE", .initial = "1MiB", .max = UINT64_MAX,
 	 .help = "kept of each message's body, or none: no limit (default: 1MiB)"},
-	{.name = "call-timeout", .kind = OPTION_DURATION, .offset = AT(call_timeout_ns),
+	{.name = "call-timeout", .live = true, .kind = OPTION_DURATION, .offset = AT(call_timeout_ns),
 	 .arg = "T", .initial = "60s",
 	 .min = SECOND / 100, .max = 86400 * SECOND,
 	 .help = "a call without an answer ends after T (default: 60s)"},
@@ -101,11 +101,21 @@ const struct option settings_options[] = {
 	 .arg = "NAME", .env = "SIDETAP_NAMESPACE"},
 	{.name = "container", .kind = OPTION_STRING, .offset = AT(container),
 	 .arg = "NAME", .env = "SIDETAP_CONTAINER"},
+	{.name = "socket", .kind = OPTION_STRING, .offset = AT(socket), .arg = "PATH",
+	 .help = "of `sidetap ctl`, none: no (default: /run/sidetap/PID.sock)"},
+	{.name = "metrics", .kind = OPTION_LISTEN, .offset = AT(metrics),
+	 .arg = "ADDR:PORT",
+	 .help = "or unix:PATH: serves /metrics, /healthz, /readyz (default: no)"},
+	{.name = "log-format", .live = true, .kind = OPTION_CHOICE, .offset = AT(log_format),
+	 .arg = "plain|logfmt|json", .initial = "plain",
+	 .help = "of the lines on stderr"},
+	{.name = "sandbox", .kind = OPTION_BOOL, .offset = AT(sandbox), .negative = true,
+	 .help = "no seccomp, no Landlock"},
 	{.letter = 'h', .name = "help", .kind = OPTION_ACTION, .help = "this text"},
 	{.name = "version", .kind = OPTION_ACTION},
 
 	{.group = "Bounds",
-	 .name = "ledger-interval", .kind = OPTION_DURATION, .offset = AT(ledger_interval_ns),
+	 .name = "ledger-interval", .live = true, .kind = OPTION_DURATION, .offset = AT(ledger_interval_ns),
 	 .arg = "T", .initial = "10s",
 	 .min = SECOND / 10, .max = 3600 * SECOND,
 	 .help = "between two Ledger records (default: 10s)"},
@@ -119,7 +129,7 @@ const struct option settings_options[] = {
 	 .arg = "ONE[,ALL]", .initial = "1MiB,16MiB",
 	 .min = 4096, .max = 4096 * MIB,
 	 .help = "out of order, per connection, in all (default: 1MiB,16MiB)"},
-	{.name = "open-bodies", .kind = OPTION_BYTES, .offset = AT(open_bodies_bytes),
+	{.name = "open-bodies", .live = true, .kind = OPTION_BYTES, .offset = AT(open_bodies_bytes),
 	 .arg = "SIZE", .initial = "16MiB", .min = 4096,
 	 .max = 4096 * MIB,
 	 .help = "of all calls not yet ended (default: 16MiB)"},
@@ -132,10 +142,10 @@ const struct option settings_options[] = {
 	{.name = "max-streams", .kind = OPTION_NUMBER, .offset = AT(max_streams),
 	 .arg = "N", .initial = "1024", .min = 1,
 	 .max = 65536, .help = "open streams of one connection (default: 1024)"},
-	{.name = "part-messages", .kind = OPTION_NUMBER, .offset = AT(part_messages),
+	{.name = "part-messages", .live = true, .kind = OPTION_NUMBER, .offset = AT(part_messages),
 	 .arg = "N", .initial = "1000", .min = 1,
 	 .max = 100000, .help = "a stream leaves in parts of so many messages (default: 1000)"},
-	{.name = "part-time", .kind = OPTION_DURATION, .offset = AT(part_ns),
+	{.name = "part-time", .live = true, .kind = OPTION_DURATION, .offset = AT(part_ns),
 	 .arg = "T", .initial = "10s", .min = SECOND / 10, .max = 3600 * SECOND,
 	 .help = "or of so long (default: 10s)"},
 };
@@ -155,9 +165,7 @@ _Static_assert(AT(pending_bytes) == AT(pending_connection_bytes) + 8, "OPTION_PA
 /* Where an option keeps its malloc'ed text; NULL: it has none. */
 static char **text_of(struct settings *s, const struct option *o)
 {
-	if (o->kind != OPTION_STRING && o->kind != OPTION_ATTACH && o->kind != OPTION_SINK)
-		return NULL;
-	return (char **)((char *)s + o->offset);
+	return option_is_text(o) ? (char **)((char *)s + o->offset) : NULL;
 }
 
 void settings_init(struct settings *s)
@@ -214,8 +222,8 @@ const struct option *settings_find(struct bytes name, bool *on)
 
 const char *settings_nearest(const char *name, bool keys_only)
 {
-	static const char *const negatives[] = {"no-redact", "no-reattach"};
-	const char *names[64 + 2];
+	static const char *const negatives[] = {"no-redact", "no-reattach", "no-sandbox"};
+	const char *names[64 + 3];
 	size_t n = 0;
 	for_each_option(o)
 	{
@@ -223,7 +231,7 @@ const char *settings_nearest(const char *name, bool keys_only)
 		if (keys_only ? key : !o->file_only)
 			names[n++] = o->name;
 	}
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < 3; i++)
 		names[n++] = negatives[i];
 	int found = nearest_name(name, names, n);
 	return found < 0 ? NULL : names[found];

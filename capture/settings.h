@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/bytes.h"
+#include "base/log.h"
 #include "capture/redact_rules.h"
 
 enum { SETTINGS_PORTS_MAX = 256, SETTINGS_FILE_MAX = 1 << 20 };
@@ -50,6 +52,10 @@ struct settings {
 	uint64_t header_count; /* 256 */
 	uint64_t max_streams; /* open ones of a connection: 1,024 */
 	uint64_t part_messages, part_ns; /* of a streaming call in one record: 1,000; 10 s */
+	char *socket; /* of sidetap ctl; NULL: /run/sidetap/PID.sock or like it; "none" */
+	char *metrics; /* "ADDR:PORT" or "unix:PATH"; NULL: none */
+	unsigned log_format; /* enum log_format */
+	bool sandbox; /* seccomp and Landlock */
 	char *service_name, *pod, *namespace_, *container; /* default: from the environment; "" */
 	char config_hash[17]; /* of the values in force, hex; no secret goes into it */
 	uint64_t flag_set; /* options given as flags: bits by their place in the table */
@@ -69,6 +75,26 @@ int settings_parse(struct settings *s, int argc, char **argv);
  * ends in what is allowed goes to err, -EINVAL, and *s is as before.
  */
 int settings_load(struct settings *s, const char *path, FILE *err);
+
+/*
+ * The same over the values of *s as they are, flags too: what the text does not name stays. `keys`: the only
+ * ones allowed, ended by NULL. `name` stands for the file in messages. (sidetap ctl sampling set)
+ */
+int settings_overlay(struct settings *s, const char *name, struct bytes text,
+		     const char *const *keys, FILE *err);
+
+/*
+ * What a running capture takes of *next: *s becomes it, but for options that cannot change while it runs. Each of
+ * those that differs keeps its value, and is told: its name and that value as the file would say it. *next holds
+ * what *s had. True: something in *s changed; config_hash is that of the values in force.
+ */
+bool settings_adopt(struct settings *s, struct settings *next,
+		    void (*kept)(void *ctx, const char *name, const char *value), void *ctx);
+
+enum log_level settings_log_level(const struct settings *s); /* of --quiet and -vv */
+
+/* A copy that settings_fini() frees. -ENOMEM: *to is empty. */
+int settings_copy(struct settings *to, const struct settings *from);
 
 /* What decides about calls by these settings: the rules, then --sample. NULL: no memory. */
 struct sampler;

@@ -177,21 +177,33 @@ static int value_of(struct settings_file *f, const struct option *o, bool on, co
 	}
 }
 
+static bool key_wanted(const struct settings_file *f, const struct option *o)
+{
+	for (const char *const *k = f->keys; k && *k; k++)
+		if (strcmp(*k, o->name) == 0)
+			return true;
+	return !f->keys;
+}
+
 /* The value of a key. What a flag set is checked as well, into a settings that is thrown away. */
 static int pair_of(struct settings_file *f, const struct option *o, bool on, const char *key)
 {
 	struct settings *into = f->s, scratch;
 	uint64_t bit = 1ull << (o - settings_options);
+	if (!key_wanted(f, o))
+		return settings_file_fail(f, key, "not for here: allowed are sample and rules");
 	if (f->seen & bit)
 		return settings_file_fail(f, key, "given twice: allowed is once");
 	f->seen |= bit;
 	int rc = settings_file_next(f);
 	if (rc < 1)
 		return -EINVAL;
-	if (into->flag_set & bit) {
+	if (!f->keys && into->flag_set & bit) {
 		settings_init(&scratch);
 		f->s = &scratch;
 	}
+	if (f->keys) /* lists begin anew */
+		option_reset(f->s, o);
 	rc = value_of(f, o, on, key);
 	if (f->s != into)
 		settings_fini(&scratch);
@@ -241,19 +253,21 @@ static void start_over(struct settings *s)
 	}
 }
 
-int settings_load_text(struct settings *s, const char *name, struct bytes text, FILE *err)
+/* All of it into a copy, which takes the place of *s when nothing was wrong. */
+static int load(struct settings_file *f, struct settings *s, struct bytes text)
 {
 	struct settings copy;
-	struct settings_file f = {
-		.s = &copy, .name = name, .err = err, .item = {.line = 1, .column = 1}};
 
+	f->item.line = f->item.column = 1;
 	if (settings_copy(&copy, s) < 0)
-		return settings_file_fail(&f, "", "out of memory");
-	start_over(&copy);
-	f.yaml = yaml_doc_new(text);
-	int rc = f.yaml && copy.attach && copy.sink ? mapping(&f)
-						    : settings_file_fail(&f, "", "out of memory");
-	yaml_doc_free(f.yaml);
+		return settings_file_fail(f, "", "out of memory");
+	f->s = &copy;
+	if (!f->keys)
+		start_over(&copy);
+	f->yaml = yaml_doc_new(text);
+	int rc = f->yaml && copy.attach && copy.sink ? mapping(f)
+						     : settings_file_fail(f, "", "out of memory");
+	yaml_doc_free(f->yaml);
 	if (rc < 0) {
 		settings_fini(&copy);
 		return -EINVAL;
@@ -262,6 +276,19 @@ int settings_load_text(struct settings *s, const char *name, struct bytes text, 
 	settings_fini(s);
 	*s = copy;
 	return 0;
+}
+
+int settings_load_text(struct settings *s, const char *name, struct bytes text, FILE *err)
+{
+	struct settings_file f = {.name = name, .err = err};
+	return load(&f, s, text);
+}
+
+int settings_overlay(struct settings *s, const char *name, struct bytes text,
+		     const char *const *keys, FILE *err)
+{
+	struct settings_file f = {.name = name, .err = err, .keys = keys};
+	return load(&f, s, text);
 }
 
 int settings_load(struct settings *s, const char *path, FILE *err)

@@ -11,6 +11,7 @@ struct settings_file {
 	struct yaml_doc *yaml;
 	struct yaml_item item;
 	const char *name;
+	const char *const *keys; /* the only ones; NULL: all of the table */
 	FILE *err;
 	uint64_t seen; /* keys, by their place in the table */
 	char error[OPTION_ERROR_MAX + 80];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Syntax of --attach and --sink, so that a slip of the pen ends at start (exit 2) and not at the
  * first record. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,4 +246,31 @@ void spec_print_sink(const char *sink, FILE *out)
 		s += all;
 	}
 	fputc('\'', out);
+}
+
+/* "127.0.0.1:9464", "[::1]:9464" or "unix:/run/x.sock" */
+int spec_listen(const char *text, char **out, const char **why)
+{
+	struct in6_addr addr;
+	char host[INET6_ADDRSTRLEN + 2] = "";
+	const char *colon = strrchr(text, ':');
+
+	if (!printable(text))
+		return wrong(why, "has control characters");
+	if (strncmp(text, "unix:", 5) == 0)
+		return text[5] == '/' ? copy_out(text, out) : wrong(why, "has no absolute path");
+	if (!colon || (size_t)(colon - text) >= sizeof(host))
+		return wrong(why, "names no address and port");
+	memcpy(host, text, (size_t)(colon - text));
+	size_t n = strlen(host);
+	bool v6 = n > 2 && host[0] == '[' && host[n - 1] == ']';
+	if (v6) {
+		host[n - 1] = 0;
+		memmove(host, host + 1, n - 1);
+	}
+	if (inet_pton(v6 ? AF_INET6 : AF_INET, host, &addr) != 1)
+		return wrong(why, "has no numeric address");
+	if (strcmp(colon + 1, "0") != 0 && !port_ok(colon + 1, strlen(colon + 1)))
+		return wrong(why, "has no port");
+	return copy_out(text, out);
 }

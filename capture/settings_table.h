@@ -20,6 +20,8 @@ enum option_kind {
 	OPTION_LIMIT, /* "calls=N,bytes=SIZE,time=DURATION", or a mapping */
 	OPTION_RING, /* "HOT[,OVERFLOW]" */
 	OPTION_PAIR, /* "CONNECTION[,ALL]": two sizes, the second no smaller */
+	OPTION_CHOICE, /* unsigned: the place of the word in arg, "plain|logfmt|json" */
+	OPTION_LISTEN, /* ADDR:PORT or unix:PATH */
 	OPTION_RULES, /* a list of mappings (settings_rules.c) */
 	OPTION_GROUP, /* a mapping whose members are the options NAME-MEMBER */
 };
@@ -36,6 +38,7 @@ struct option {
 	const char *env; /* a string's default comes from this variable */
 	bool negative;
 	bool flag_only; /* no key of the file */
+	bool live; /* may change while it runs: settings_adopt() */
 	bool file_only; /* no flag */
 	const char *help;
 };
@@ -74,6 +77,7 @@ int option_refuse(const struct option *o, const char *text, const char *why,
  * *why. */
 int spec_attach(const char *text, char **out, const char **why);
 int spec_sink(const char *text, char **out, const char **why);
+int spec_listen(const char *text, char **out, const char **why); /* --metrics */
 /* A sink without the values of its secret properties. */
 void spec_print_sink(const char *sink, FILE *out);
 
@@ -84,6 +88,11 @@ const char *settings_nearest(const char *name, bool keys_only); /* NULL: nothing
 /* Applies a whole file that is in memory; `name` is for messages. As settings_load. */
 int settings_load_text(struct settings *s, const char *name, struct bytes text, FILE *err);
 
-int settings_copy(struct settings *to, const struct settings *from); /* -ENOMEM: *to is nothing */
+/* Its value is malloc'ed text: field is a char *. */
+static inline bool option_is_text(const struct option *o)
+{
+	return o->kind == OPTION_STRING || o->kind == OPTION_ATTACH || o->kind == OPTION_SINK ||
+	       o->kind == OPTION_LISTEN;
+}
 void settings_hash(struct settings *s);
 void settings_help(FILE *out);

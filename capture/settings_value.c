@@ -14,11 +14,6 @@ static void *field(const struct settings *s, const struct option *o)
 	return (char *)s + o->offset;
 }
 
-static bool is_text(const struct option *o)
-{
-	return o->kind == OPTION_STRING || o->kind == OPTION_ATTACH || o->kind == OPTION_SINK;
-}
-
 static void range_text(const struct option *o, char *out, size_t n)
 {
 	struct units_text lo, hi;
@@ -54,6 +49,10 @@ static void allowed(const struct option *o, char *out, size_t n)
 			 o->initial ? "all, or " : "", SETTINGS_PORTS_MAX);
 		return;
 	case OPTION_INTERFACE: snprintf(out, n, "lo or any"); return;
+	case OPTION_CHOICE: snprintf(out, n, "%s", o->arg); return;
+	case OPTION_LISTEN:
+		snprintf(out, n, "ADDR:PORT (127.0.0.1:9464, [::1]:9464) or unix:PATH");
+		return;
 	case OPTION_ATTACH:
 		snprintf(out, n, "auto, cgroup[:DIR|:pid:N][,...], socket[:IFACE] or pcap[:IFACE]");
 		return;
@@ -142,6 +141,26 @@ static int set_counted(struct settings *s, const struct option *o, const char *t
 	return 0;
 }
 
+/* The n-th word of "plain|logfmt|json"; empty: there is none. */
+static struct bytes choice_word(const struct option *o, unsigned n)
+{
+	const char *at = o->arg;
+	for (; n && at; n--)
+		at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL;
+	return at ? bytes_of(at, strcspn(at, "|")) : bytes_of(NULL, 0);
+}
+
+static int set_choice(struct settings *s, const struct option *o, const char *text, char *err)
+{
+	struct bytes word;
+	for (unsigned i = 0; (word = choice_word(o, i)).n; i++)
+		if (bytes_eq(word, bytes_str(text))) {
+			*(unsigned *)field(s, o) = i;
+			return 0;
+		}
+	return option_refuse(o, text, "is no such choice", err);
+}
+
 static int set_text(struct settings *s, const struct option *o, const char *text, char *err)
 {
 	char **at = field(s, o), *copy = NULL;
@@ -152,6 +171,8 @@ static int set_text(struct settings *s, const struct option *o, const char *text
 		rc = spec_attach(text, &copy, &why);
 	else if (o->kind == OPTION_SINK)
 		rc = spec_sink(text, &copy, &why);
+	else if (o->kind == OPTION_LISTEN)
+		rc = spec_listen(text, &copy, &why);
 	else if (!*text)
 		rc = -EINVAL;
 	else if (!(copy = strdup(text)))
@@ -328,6 +349,7 @@ int option_set(struct settings *s, const struct option *o, const char *text,
 	case OPTION_COUNTED: return set_counted(s, o, text, err);
 	case OPTION_STRING:
 	case OPTION_ATTACH:
+	case OPTION_LISTEN:
 	case OPTION_SINK: return set_text(s, o, text, err);
 	case OPTION_SHARE: return set_share(s, o, text, err);
 	case OPTION_NUMBER:
@@ -335,6 +357,7 @@ int option_set(struct settings *s, const struct option *o, const char *text,
 	case OPTION_DURATION: return set_number(s, o, text, err);
 	case OPTION_PORTS: return set_ports(s, o, text, err);
 	case OPTION_INTERFACE: return set_interface(s, o, text, err);
+	case OPTION_CHOICE: return set_choice(s, o, text, err);
 	case OPTION_LIMIT: return set_limit(s, o, text, err);
 	case OPTION_RING:
 	case OPTION_PAIR: return set_sizes(s, o, text, err);
@@ -355,9 +378,9 @@ void option_reset(struct settings *s, const struct option *o)
 		s->limit_calls = s->limit_bytes = s->limit_ns = 0;
 	else if (o->kind == OPTION_BOOL)
 		*(bool *)field(s, o) = o->negative;
-	else if (o->kind == OPTION_COUNTED)
+	else if (o->kind == OPTION_COUNTED || o->kind == OPTION_CHOICE)
 		*(unsigned *)field(s, o) = 0;
-	if (!is_text(o)) {
+	if (!option_is_text(o)) {
 		if (initial)
 			option_set(s, o, initial, err);
 		return;
@@ -419,6 +442,7 @@ void option_print(const struct settings *s, const struct option *o, FILE *out)
 		return;
 	case OPTION_COUNTED: fprintf(out, "%u", *(const unsigned *)at); return;
 	case OPTION_STRING:
+	case OPTION_LISTEN:
 	case OPTION_ATTACH:
 		if (*(char *const *)at)
 			option_print_text(*(char *const *)at, out);
@@ -431,6 +455,11 @@ void option_print(const struct settings *s, const struct option *o, FILE *out)
 	case OPTION_PORTS: print_ports(s, o, out); return;
 	case OPTION_RULES: settings_rules_print(s, out); return;
 	case OPTION_GROUP: return;
+	case OPTION_CHOICE: {
+		struct bytes word = choice_word(o, *(const unsigned *)at);
+		fprintf(out, "%.*s", (int)word.n, (const char *)word.p);
+		return;
+	}
 	case OPTION_INTERFACE: fprintf(out, "%s", s->any_interface ? "any" : "lo"); return;
 	case OPTION_LIMIT: print_limit(s, out); return;
 	case OPTION_RING:

@@ -11,11 +11,19 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "capture/admin.h"
 #include "capture/pipeline.h"
 #include "capture/sandbox.h"
 #include "cli/cli.h"
 #include "cli/watch.h"
 #include "base/version.h"
+
+/* The leak checker stops the other threads by ptrace. */
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
 
 enum { EXIT_CANNOT_ATTACH = 3, SILENCE_S = 5 };
 
@@ -26,6 +34,7 @@ struct run {
 	unsigned seconds; /* since attached */
 	uint64_t last_calls;
 	struct watch *watch;
+	struct admin *admin;
 };
 
 /* What `print` writes goes to stderr without ever waiting for it. */
@@ -103,11 +112,17 @@ static void on_tick(void *ctx, struct pipeline *p)
 	run->last_calls = st.totals.calls;
 }
 
+static void on_hangup(void *ctx, struct pipeline *p)
+{
+	struct run *run = ctx;
+	if (!run->admin || admin_reload(run->admin) == -ENOENT)
+		pipeline_stop(p); /* without a file to read: the terminal is gone */
+}
+
 static void summary_losses(FILE *out, const struct pipeline *p)
 {
-	enum { MAX = 32 };
-	struct ledger_stage *st = calloc(MAX, sizeof(*st));
-	size_t n = st ? pipeline_ledger(p, st, MAX) : 0;
+	struct ledger_stage *st = calloc(PIPELINE_LEDGER_MAX, sizeof(*st));
+	size_t n = st ? pipeline_ledger(p, st, PIPELINE_LEDGER_MAX) : 0;
 	bool any = false;
 	for (size_t i = 0; i < n; i++)
 		for (unsigned j = 0; j < st[i].n_exits; j++) {
@@ -169,6 +184,87 @@ static int attach(struct run *run, struct pipeline *p)
 	}
 }
 
+static void may_read_around(struct sandbox_files *f, const char *path)
+{
+	char *real = path ? realpath(path, NULL) : NULL;
+	const char *both[] = {path, real};
+	for (int i = 0; i < 2 && both[i]; i++) {
+		char dir[SANDBOX_PATH_MAX];
+		snprintf(dir, sizeof(dir), "%s", both[i]);
+		char *slash = strrchr(dir, '/');
+		if (slash)
+			slash[slash == dir] = 0;
+		sandbox_may_read(f, slash ? dir : ".");
+	}
+	free(real);
+}
+
+static void may_write_around(struct sandbox_files *f, const char *path)
+{
+	char dir[SANDBOX_PATH_MAX];
+	snprintf(dir, sizeof(dir), "%s", path ? path : "");
+	char *slash = strrchr(dir, '/');
+	if (slash && slash != dir) {
+		*slash = 0;
+		sandbox_may_write(f, dir);
+	}
+}
+
+/* The loop thread: where it attaches again it must look into other processes, which Landlock takes away. */
+static void confine_files(const struct run *run)
+{
+	const struct settings *s = run->s;
+	struct sandbox_files *f = calloc(1, sizeof(*f));
+	char err[200];
+	if (!f)
+		return;
+	pipeline_sink_files(s, f);
+	may_read_around(f, s->config_file);
+	may_write_around(f, admin_socket(run->admin)); /* to remove it at the end */
+	if (s->metrics && strncmp(s->metrics, "unix:", 5) == 0)
+		may_write_around(f, s->metrics + 5);
+	sandbox_may_read(f, "/proc");
+	sandbox_may_read(f, "/sys/fs/cgroup");
+	sandbox_may_read(f, "/etc/localtime");
+	sandbox_may_read(f, "/usr/share/zoneinfo");
+	int rc = sandbox_files_only(f, err, sizeof(err));
+	if (rc < 0)
+		log_info("%s: files are not confined", err);
+	free(f);
+}
+
+/* Nothing is attached any more after this than what it needs (docs/design.md, "Security"). */
+static void confine(const struct run *run)
+{
+	const struct settings *s = run->s;
+	bool attaches = s->reattach && !s->read_file;
+	char err[200];
+	if (sandbox_drop(attaches, err, sizeof(err)) < 0)
+		log_warn("%s", err);
+	if (!s->sandbox || SANITIZED)
+		return;
+	if (!attaches)
+		confine_files(run);
+	if (sandbox_calls_only(attaches, err, sizeof(err)) < 0)
+		log_info("%s: system calls are not confined", err);
+}
+
+/* Attaches, drops what is not needed any more, runs to the end. */
+static int mirror(struct run *run, struct pipeline *p)
+{
+	struct settings *s = run->s;
+	int rc = attach(run, p);
+	if (rc != 0)
+		return rc == -EINTR ? 0 : rc;
+	confine(run);
+	rc = pipeline_run(p);
+	if (run->progress)
+		fputs("\r\033[K", stderr);
+	if (!s->quiet && !pipeline_sink_finished(p))
+		say(summary, p);
+	return rc;
+}
+
 static int run_capture(struct settings *s)
 {
 	struct run run = {.s = s};
@@ -177,34 +273,29 @@ static int run_capture(struct settings *s)
 				   .version = SIDETAP_VERSION,
 				   .tick = on_tick,
 				   .attached = on_attached,
+				   .hangup = on_hangup,
 				   .ctx = &run};
-	if (s->quiet)
-		log_set_level(LOG_WARN);
-	run.progress = !s->quiet && isatty(STDERR_FILENO) &&
+	log_set_level(settings_log_level(s));
+	log_set_format((enum log_format)s->log_format);
+	run.progress = !s->quiet && s->log_format == LOG_PLAIN && isatty(STDERR_FILENO) &&
 		       !(isatty(STDOUT_FILENO) && strncmp(s->sink, "print:", 6) == 0);
 	sandbox_early();
 	struct pipeline *p = pipeline_new(&cfg, err, sizeof(err));
-	if (!p) {
+	int rc = 1;
+	if (p)
+		run.admin = admin_open(&(struct admin_cfg) {p, s}, err, sizeof(err));
+	if (run.admin) {
+		if (!s->read_file)
+			run.watch = watch_begin();
+		if (run.watch && s->any_interface)
+			watch_any_interface(run.watch);
+		rc = mirror(&run, p);
+		watch_end(run.watch);
+	} else {
 		log_error("%s", err);
-		return 1;
+		rc = p ? 2 : 1; /* --socket names a place that is not safe, or taken */
 	}
-	if (!s->read_file)
-		run.watch = watch_begin();
-	if (run.watch && s->any_interface)
-		watch_any_interface(run.watch);
-	int rc = attach(&run, p);
-	if (rc == 0) {
-		if (!s->read_file && sandbox_drop(s->reattach, err, sizeof(err)) < 0)
-			log_warn("cannot drop privileges: %s", err);
-		rc = pipeline_run(p);
-		if (run.progress)
-			fputs("\r\033[K", stderr);
-		if (!s->quiet && !pipeline_sink_finished(p))
-			say(summary, p);
-	} else if (rc == -EINTR) {
-		rc = 0;
-	}
-	watch_end(run.watch);
+	admin_close(run.admin);
 	pipeline_free(p);
 	return rc;
 }

@@ -9,3 +9,4 @@ int cli_capture(int argc, char **argv);
 int cli_export(int argc, char **argv);
 int cli_ledger(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
+int cli_ctl(int argc, char **argv);

@@ -17,6 +17,7 @@ static const struct command {
 	{"export", cli_export, "records as JSON lines"},
 	{"ledger", cli_ledger,
 	 "what was seen, kept and lost; proves that a topic or file is complete"},
+	{"ctl", cli_ctl, "status, ledger, sampling, pause of a capture that is running"},
 	{"doctor", cli_doctor, "what this machine and these privileges allow, and what to change"},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };

@@ -70,6 +70,7 @@ size_t wire_clean(struct bytes s, uint8_t *to)
 struct sizes {
 	size_t request, response, capture;
 	struct bytes protocol, transport, capture_text[9];
+	uint64_t config_version, config_unix_ns;
 };
 
 static void measure(struct sizes *s, const struct record_call *c)
@@ -80,6 +81,8 @@ static void measure(struct sizes *s, const struct record_call *c)
 				    k->container, k->service_name, k->config_hash};
 	for (unsigned i = 0; i < sizeof(text) / sizeof(*text); i++)
 		s->capture_text[i] = bytes_str(text[i]);
+	s->config_version = k->config_version;
+	s->config_unix_ns = k->config_unix_ns;
 	s->protocol = bytes_str(c->protocol);
 	s->transport = bytes_str(c->transport);
 }
@@ -151,6 +154,8 @@ WIRE_INLINE void capture_emit(struct wire *w, const struct sizes *s)
 {
 	for (unsigned i = 0; i < sizeof(s->capture_text) / sizeof(*s->capture_text); i++)
 		wire_string(w, i + 1, s->capture_text[i]);
+	wire_uint(w, 10, s->config_version);
+	wire_fixed64(w, 11, s->config_unix_ns);
 }
 
 WIRE_INLINE void nested_capture(struct wire *w, unsigned field, struct sizes *s)

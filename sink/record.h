@@ -39,6 +39,8 @@ struct record_stream_message {
 struct record_capture {
 	const char *instance, *version, *attach, *host, *pod, *namespace_, *container,
 		*service_name, *config_hash;
+	uint64_t config_version; /* 1, 2, 3 ... of the run; in force when the call opened */
+	uint64_t config_unix_ns; /* since when */
 };
 
 /* One part of a call, as the writer takes it. All borrowed; empty strings are left out. */
@@ -139,6 +141,9 @@ struct record_ledger {
 	const struct bytes *gap_connections; /* connection ids, at most 1,000 */
 	size_t n_gap_connections;
 	uint64_t more_gap_connections; /* beyond those */
+	/* In force at the end of the interval, since when; and the reloads so far that were taken and refused */
+	uint64_t config_version, config_unix_ns, reloads, reloads_refused;
+	const char *config_hash;
 };
 
 int record_encode_ledger(const struct record_ledger *ledger, struct record **out);

@@ -83,6 +83,11 @@ static struct record_span ledger_emit(struct wire *w, const struct record_ledger
 	wire_uint(w, 13, l->more_gap_connections);
 	wire_uint(w, 14, l->unprovable);
 	wire_uint(w, 15, l->killed);
+	wire_uint(w, 20, l->config_version);
+	wire_fixed64(w, 21, l->config_unix_ns);
+	wire_string(w, 22, bytes_str(l->config_hash));
+	wire_uint(w, 23, l->reloads);
+	wire_uint(w, 24, l->reloads_refused);
 	return (struct record_span) {key_off, (uint32_t)key};
 }
 

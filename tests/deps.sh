@@ -6,7 +6,7 @@ packages=(
 	clang llvm clang-format clang-tidy libclang-rt-14-dev bpftool shellcheck
 	libbpf-dev libelf-dev zlib1g-dev libpcap-dev librdkafka-dev libzstd-dev
 	libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libyaml-dev libjansson-dev libnghttp2-dev
-	libisal-dev libre2-dev libssl-dev libcmocka-dev
+	libisal-dev libmicrohttpd-dev libseccomp-dev libre2-dev libssl-dev libcmocka-dev
 	python3 python3-venv thrift-compiler nginx-light haproxy nghttp2-proxy nghttp2-client curl wrk kcat tcpdump
 	nftables iproute2
 	util-linux procps strace

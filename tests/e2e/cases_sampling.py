@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of sampling, muting, limits and the budget, on real traffic."""
 
-import os
-import signal
 import socket
 import threading
 import time
 
-from kit import capture, net, oracle, service
+from kit import capture, net, oracle, proxies, service, workload
 from kit.case import test
 from kit.client import Client
 
@@ -203,3 +201,50 @@ def limit_and_idle(t, kind):
     if kind == "calls":
         t.same("records", 5, len(records))
     t.check(records, "nothing was recorded")
+
+
+def governor_lines(cap):
+    return [line for line in cap.errors().splitlines() if "governor: " in line]
+
+
+@test(alone=True, timeout=120, each=["cgroup", "pcap"])
+def governor_holds_a_budget(t, kind):
+    """
+    A load that costs several budgets: it goes down step by step, what is recorded stays right, every byte has its
+    exit; when the load is over it climbs back to all by itself.
+    """
+    proxies.nginx(t.path("nginx"), PORT)
+    cap = t.capture("-p", str(PORT), "-a", t.attach(kind), "--budget-cpu", "1%")
+    load = workload.Load("127.0.0.1", PORT, 6, lambda c, n: c.call("GET", ("/1k", "/16k")[n % 2]))
+
+    def sampled():
+        return load.errors or any(" connections 1/" in line for line in governor_lines(cap))
+    net.wait_until("connections are sampled", sampled, 40)
+    before = load.done()
+    net.wait_until("300 calls more", lambda: load.done() > before + 300 or load.errors, 20)
+    load.stop()
+    t.check(not load.errors, "a call failed: %s" % load.errors[:1])
+    lines = len(governor_lines(cap))
+    net.wait_until("it climbs back to all", lambda: " all (room)" in governor_lines(cap)[-1], 60)
+    t.check(len(governor_lines(cap)) > lines, "it had climbed under load")
+    with Client("127.0.0.1", PORT) as c:  # a connection from after it is whole, and weighs 1
+        for _ in range(5):
+            c.call("GET", "/16k")
+        client = "%s:%d" % c.sock.getsockname()
+    cap.stop()
+    parsed = capture.check_ledger(t, cap.sink, lossless=False)
+    steps = capture.stage(parsed, "governor")["exits"]
+    t.check(steps["all"] > 0 and steps["connections"] > 0, "times at the steps: %s" % steps)
+    moves = capture.stage(parsed, "governor_moves")["exits"]
+    t.check(moves["cpu"] > 0 and moves["room"] > 0, "moves: %s" % moves)
+    t.same("moves and lines", sum(moves.values()), len(governor_lines(cap)))
+    records = capture.export(t, cap.sink)
+    after = [r for r in records if r["client"] == client]
+    t.same("calls of the connection after it", 5, len(after))
+    for r in after:
+        t.same("weight", 1.0, r["weight"])
+        t.same("kept of a body", 16384, len(oracle.body_of(r["response"])))
+    shares = {r["weight"] for r in records}
+    t.check(shares <= {2.0 ** k for k in range(8)}, "weights are %s" % sorted(shares))
+    rules_add_up(t, parsed)
+    oracle.check_record_numbers(records)

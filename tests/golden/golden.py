@@ -213,7 +213,8 @@ def normalise(lines):
     for r in sorted(map(json.loads, lines), key=lambda r: r["record_number"]):
         c = connections.setdefault(r["connection_id"], "C%d" % (len(connections) + 1))
         r["connection_id"], r["id"] = c, "%s:%d" % (c, r["sequence"])
-        for field in ("instance", "version", "host", "config_hash"):
+        for field in ("instance", "version", "host", "config_hash", "config_version",
+                      "config_unix_ns"):
             r.get("capture", {}).pop(field, None)
         out.append(json.dumps(r, sort_keys=True, ensure_ascii=False))
     return out

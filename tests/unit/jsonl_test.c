@@ -26,8 +26,12 @@ static struct record_call sample(void)
 						      true};
 	static struct attribute attributes[2] = {{"request_id", BYTES("7")},
 						 {"k\"", BYTES("a\nb")}};
-	static struct record_capture capture = {"abc", "0.1", "cgroup", NULL, NULL,
-						"ns",  NULL,  NULL,     NULL};
+	static struct record_capture capture = {.instance = "abc",
+						.version = "0.1",
+						.attach = "cgroup",
+						.namespace_ = "ns",
+						.config_version = 3,
+						.config_unix_ns = 5};
 	return (struct record_call) {.connection_id = BYTES("abc-1"),
 				     .sequence = 2,
 				     .record_number = 3,
@@ -93,7 +97,7 @@ static void golden_lines(void **state)
 	       "\"response\":{\"body_base64\":\"G2E=\",\"body_bytes\":2},\"stream\":[{\"direction\":\"RESPONSE\","
 	       "\"unix_ns\":5,\"body_base64\":\"AQIDBA==\",\"body_bytes\":4,\"compressed\":true}],"
 	       "\"client\":\"127.0.0.1:1\",\"weight\":0.1,\"rule\":\"all\",\"flags\":[\"gap\",\"compressed\"],"
-	       "\"capture\":{\"instance\":\"abc\",\"version\":\"0.1\",\"attach\":\"cgroup\",\"namespace\":\"ns\"},"
+	       "\"capture\":{\"instance\":\"abc\",\"version\":\"0.1\",\"attach\":\"cgroup\",\"namespace\":\"ns\",\"config_version\":3,\"config_unix_ns\":5},"
 	       "\"attributes\":{\"request_id\":\"7\",\"k\\\"\":\"a\\nb\"}}\n");
 	golden(&least, JSONL_BODIES_AUTO,
 	       "{\"id\":\"a:0\",\"connection_id\":\"a\",\"part\":0,\"last_part\":false,\"call_type\":\"unary\","

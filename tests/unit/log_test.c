@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -177,6 +178,103 @@ static void nearest(void **state)
 	assert_int_equal(nearest_name(longest, names, 5), -1);
 }
 
+/* ---- the forms for machines ---- */
+
+static void say_machine(void)
+{
+	log_error("topic \"%s\" \\ é", "a\r\n\x1b[2J\xe2\x80\xae");
+	log_raw("sidetap: two\n\nlines \x1b\n");
+}
+
+static void say_logfmt(void)
+{
+	log_set_format(LOG_LOGFMT);
+	say_machine();
+	log_set_format(LOG_PLAIN);
+}
+
+static void say_json(void)
+{
+	log_set_format(LOG_JSON);
+	say_machine();
+	log_set_format(LOG_PLAIN);
+}
+
+/* The time stamp of each line becomes T. */
+static void without_time(char *text)
+{
+	for (char *z; (z = strstr(text, "Z")) && z - text >= 23;) {
+		memmove(z - 23, "T", 1);
+		memmove(z - 22, z + 1, strlen(z));
+		text = z - 20;
+	}
+}
+
+static void s5_logfmt(void **state)
+{
+	(void)state;
+	char text[4096];
+	logged(text, sizeof(text), say_logfmt);
+	without_time(text);
+	assert_string_equal(text, "ts=T level=error msg=\"topic \\\"a\\\\x0d\\\\x0a\\\\x1b[2J"
+				  "\\\\xe2\\\\x80\\\\xae\\\" \\\\ é\"\n"
+				  "ts=T level=info msg=\"two\"\n"
+				  "ts=T level=info msg=\"lines \\\\x1b\"\n");
+}
+
+static void json_line(const char *line, const char *level, const char *message)
+{
+	json_error_t e;
+	json_t *j = json_loads(line, JSON_DISABLE_EOF_CHECK, &e);
+	if (!j)
+		fail_msg("%s: %s", e.text, line);
+	assert_int_equal(strlen(json_string_value(json_object_get(j, "ts"))), 24);
+	assert_string_equal(json_string_value(json_object_get(j, "level")), level);
+	if (message)
+		assert_string_equal(json_string_value(json_object_get(j, "msg")), message);
+	json_decref(j);
+}
+
+static void s5_json(void **state)
+{
+	(void)state;
+	char text[4096], *line = text;
+	logged(text, sizeof(text), say_json);
+	json_line(line, "error", "topic \"a\\x0d\\x0a\\x1b[2J\\xe2\\x80\\xae\" \\ é");
+	line = strchr(line, '\n') + 1;
+	json_line(line, "info", "two");
+	line = strchr(line, '\n') + 1;
+	json_line(line, "info", "lines \\x1b");
+}
+
+static const char *cut_unit;
+
+static void say_cut(void)
+{
+	char text[LOG_LINE_MAX * 2] = "";
+	for (size_t n = 0; n + strlen(cut_unit) < sizeof(text); n += strlen(cut_unit))
+		memcpy(text + n, cut_unit, strlen(cut_unit));
+	log_set_format(LOG_JSON);
+	log_info("%s", text);
+	log_set_format(LOG_PLAIN);
+}
+
+/* Whatever is cut, a line is JSON, of a line's length, and says so. */
+static void cut_json_is_json(void **state)
+{
+	(void)state;
+	static const char *const units[] = {"x",      "\"",        "\\", "é", "x\xf0\x9f\x98\x80",
+					    "\x1b\"", "ab\xc3\xa9"};
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
+		char text[LOG_LINE_MAX * 4];
+		cut_unit = units[i];
+		size_t n = logged(text, sizeof(text), say_cut);
+		assert_true(n <= LOG_LINE_MAX && n > LOG_LINE_MAX - 400);
+		json_line(text, "info", NULL);
+		assert_string_equal(text + n - 6, "...\"}\n");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -186,6 +284,9 @@ int main(void)
 		cmocka_unit_test(p10_full_broken_closed),
 		cmocka_unit_test(escape_never_cuts_a_character),
 		cmocka_unit_test(nearest),
+		cmocka_unit_test(s5_logfmt),
+		cmocka_unit_test(s5_json),
+		cmocka_unit_test(cut_json_is_json),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -135,8 +135,9 @@ static void random_call(struct random_call *r)
 	c->weight = draw(2) ? (double)draw(1000000) / 7 : 0;
 	c->rule = text(r);
 	c->flags = (unsigned)draw(1 << FLAG_N);
-	r->capture = (struct record_capture) {text_z(r), text_z(r), text_z(r), text_z(r), text_z(r),
-					      text_z(r), text_z(r), text_z(r), NULL};
+	r->capture = (struct record_capture) {text_z(r), text_z(r), text_z(r), text_z(r),
+					      text_z(r), text_z(r), text_z(r), text_z(r),
+					      text_z(r), number(),  number()};
 	c->capture = draw(2) ? &r->capture : NULL;
 	/* protoc writes empty keys and values of a map, we leave them out: not the same bytes */
 	r->attribute = (struct attribute) {"seen_index", BYTES("12")};
@@ -238,6 +239,8 @@ static void same_rest(const Sidetap__V1__Call *got, const struct record_call *wa
 	same_z(got->capture->container, want->capture->container);
 	same_z(got->capture->service_name, want->capture->service_name);
 	same_z(got->capture->config_hash, want->capture->config_hash);
+	assert_int_equal(got->capture->config_version, want->capture->config_version);
+	assert_int_equal(got->capture->config_unix_ns, want->capture->config_unix_ns);
 }
 
 static void same_call(const Sidetap__V1__Call *got, const struct record_call *want)

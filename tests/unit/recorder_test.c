@@ -406,15 +406,52 @@ static void later_parts(void **state)
 	close_recorder();
 }
 
+/* A call tells the configuration that it opened under, whatever came into force meanwhile. */
+static void config_of_the_opening(void **state)
+{
+	(void)state;
+	struct recorder_cfg cfg = all();
+	cfg.capture.config_hash = "first";
+	cfg.capture.config_unix_ns = 11;
+	open_recorder(cfg);
+	struct call old = make(1), oldest = make(2);
+	recorder_set_live(recorder, &(struct recorder_live) {.config_version = 2,
+							     .config_unix_ns = 22,
+							     .config_hash = "second"});
+	struct call new = make(3);
+	assert_true(sink.part(sink.ctx, &new, true));
+	assert_true(sink.part(sink.ctx, &old, true));
+	for (uint64_t v = 3; v < 100; v++)
+		recorder_set_live(recorder, &(struct recorder_live) {.config_version = v,
+								     .config_hash = "later"});
+	assert_true(sink.part(sink.ctx, &oldest, true));
+	assert_int_equal(out.list[0]->capture->config_version, 2);
+	assert_int_equal(out.list[0]->capture->config_unix_ns, 22);
+	assert_string_equal(out.list[0]->capture->config_hash, "second");
+	assert_int_equal(out.list[1]->capture->config_version, 1);
+	assert_int_equal(out.list[1]->capture->config_unix_ns, 11);
+	assert_string_equal(out.list[1]->capture->config_hash, "first");
+	assert_int_equal(out.list[2]->capture->config_version, 1); /* its hash is forgotten */
+	assert_string_equal(out.list[2]->capture->config_hash, "");
+	close_recorder();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sample_share), cmocka_unit_test(sample_weight),
-		cmocka_unit_test(refused),      cmocka_unit_test(reported),
-		cmocka_unit_test(many_ranges),  cmocka_unit_test(encode_failed),
-		cmocka_unit_test(limit_calls),  cmocka_unit_test(limit_bytes),
-		cmocka_unit_test(clock_offset), cmocka_unit_test(names),
-		cmocka_unit_test(protocols),    cmocka_unit_test(later_parts),
+		cmocka_unit_test(sample_share),
+		cmocka_unit_test(sample_weight),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(reported),
+		cmocka_unit_test(many_ranges),
+		cmocka_unit_test(encode_failed),
+		cmocka_unit_test(limit_calls),
+		cmocka_unit_test(limit_bytes),
+		cmocka_unit_test(clock_offset),
+		cmocka_unit_test(names),
+		cmocka_unit_test(protocols),
+		cmocka_unit_test(later_parts),
+		cmocka_unit_test(config_of_the_opening),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,14 +7,19 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -247,6 +252,160 @@ static void s14_a_sinks_threads_have_none(void **state)
 	in_child(threads_inside);
 }
 
+/* ---- files ---- */
+
+static char work_dir[64];
+
+static int opens(const char *path, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC, 0600);
+	int rc = fd < 0 ? -errno : 0;
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+static const char *in_work(const char *name)
+{
+	static char out[2][128];
+	static unsigned at;
+	char *p = out[at++ % 2];
+	snprintf(p, sizeof(out[0]), "%s/%s", work_dir, name);
+	return p;
+}
+
+static int no_landlock(void)
+{
+	return syscall(444 /* landlock_create_ruleset */, NULL, 0, 1) < 1;
+}
+
+static void files(void)
+{
+	static struct sandbox_files f;
+	char err[200] = "";
+	int kept = open("/etc/passwd", O_RDONLY);
+	sandbox_may_resolve(&f);
+	sandbox_may_write(&f, work_dir);
+	sandbox_may_read(&f, "/nowhere/at/all");
+	CHECK(opens("/etc/group", O_RDONLY) == 0);
+	CHECK(sandbox_files_only(&f, err, sizeof(err)) == 0);
+	CHECK(opens("/etc/shadow", O_RDONLY) == -EACCES);
+	CHECK(opens("/etc/group", O_RDONLY) == -EACCES);
+	CHECK(opens("/root", O_RDONLY | O_DIRECTORY) == -EACCES);
+	CHECK(opens("/tmp/sidetap-outside", O_WRONLY | O_CREAT) == -EACCES);
+	CHECK(opens("/etc/hosts", O_RDWR) == -EACCES);
+	CHECK(opens("/etc/hosts", O_RDONLY) == 0); /* names go on being resolved */
+	struct addrinfo *found = NULL;
+	CHECK(getaddrinfo("localhost", "80", NULL, &found) == 0 && found);
+	freeaddrinfo(found);
+	CHECK(opens("/etc/ssl/private", O_RDONLY | O_DIRECTORY) != 0);
+	CHECK(opens(in_work("a"), O_RDWR | O_CREAT | O_TRUNC) == 0);
+	CHECK(rename(in_work("a"), in_work("b")) == 0 && unlink(in_work("b")) == 0);
+	char byte;
+	CHECK(read(kept, &byte, 1) == 1); /* what was open stays so */
+}
+
+static void s14_files(void **state)
+{
+	(void)state;
+	need_root();
+	if (no_landlock())
+		skip();
+	strcpy(work_dir, "/tmp/sandbox-XXXXXX");
+	assert_non_null(mkdtemp(work_dir));
+	in_child(files);
+	assert_int_equal(rmdir(work_dir), 0);
+}
+
+static void properties(void **state)
+{
+	(void)state;
+	struct sandbox_files *f = calloc(1, sizeof(*f));
+	sandbox_may_read_properties(
+		f, "kafka://h:9092/t?a=b&ssl.ca.location=%2Fetc%2Fca.pem&x=/k/v/key");
+	assert_int_equal(f->n_read, 3);
+	assert_string_equal(f->read[0], "/etc/ca.pem"); /* of /etc the file alone */
+	assert_string_equal(f->read[1], "/k/v/key");
+	assert_string_equal(f->read[2], "/k/v");
+	for (int i = 0; i < 100; i++)
+		sandbox_may_read(f, "/x");
+	assert_int_equal(f->n_read, SANDBOX_PATHS);
+	assert_true(f->cut);
+	free(f);
+}
+
+/* ---- system calls ---- */
+
+static int fails_with(long rc)
+{
+	return rc < 0 ? errno : 0;
+}
+
+static void *thread_tries(void *ctx)
+{
+	sem_t *ready = ctx;
+	sem_wait(ready);
+	return (void *)(intptr_t)fails_with(ptrace(PTRACE_TRACEME, 0, 0, 0));
+}
+
+static void calls(void)
+{
+	char *const argv[] = {"true", NULL};
+	char err[200] = "", attr[128] = {0};
+	sem_t ready;
+	pthread_t earlier;
+	void *result;
+	sem_init(&ready, 0, 0);
+	CHECK(pthread_create(&earlier, NULL, thread_tries, &ready) == 0);
+	CHECK(sandbox_calls_only(false, err, sizeof(err)) == 0);
+	CHECK(status("Seccomp:") == 2);
+	CHECK(fails_with(socket(AF_PACKET, SOCK_RAW, 0)) == EPERM);
+	CHECK(fails_with(socket(AF_INET, SOCK_STREAM, 0)) == 0);
+	CHECK(fails_with(execv("/bin/true", argv)) == EPERM);
+	CHECK(fails_with(ptrace(PTRACE_TRACEME, 0, 0, 0)) == EPERM);
+	CHECK(fails_with(mount("none", "/mnt", "tmpfs", 0, NULL)) == EPERM);
+	CHECK(fails_with(syscall(SYS_bpf, 0 /* BPF_MAP_CREATE */, attr, sizeof(attr))) == EPERM);
+	CHECK(fails_with(syscall(SYS_setns, 0, 0)) == EPERM);
+	CHECK(fails_with(syscall(SYS_unshare, 0)) == EPERM);
+	CHECK(fails_with(syscall(SYS_clone, 0x10000000 /* CLONE_NEWUSER */, 0, 0, 0, 0)) == EPERM);
+	CHECK(fails_with(syscall(SYS_process_vm_readv, 1, 0, 0, 0, 0, 0)) == EPERM);
+	CHECK(fails_with(syscall(SYS_kill, 1, 0)) == EPERM);
+	CHECK(mmap(NULL, 4096, PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+	      MAP_FAILED);
+	char tiocsti = 'x';
+	CHECK(fails_with(syscall(SYS_ioctl, 0, 0x100005412ull, &tiocsti)) == EPERM);
+	sem_post(&ready); /* threads that were there before */
+	pthread_join(earlier, &result);
+	CHECK((intptr_t)result == EPERM);
+	CHECK(pthread_create(&earlier, NULL, thread_tries, &ready) == 0); /* and later ones start */
+	sem_post(&ready);
+	pthread_join(earlier, &result);
+	CHECK((intptr_t)result == EPERM);
+}
+
+static void s14_system_calls(void **state)
+{
+	(void)state;
+	in_child(calls);
+}
+
+static void calls_to_attach(void)
+{
+	char err[200] = "", attr[128] = {0};
+	char *const argv[] = {"true", NULL};
+	CHECK(sandbox_calls_only(true, err, sizeof(err)) == 0);
+	CHECK(packet_socket() == 0);
+	CHECK(fails_with(syscall(SYS_bpf, 0, attr, sizeof(attr))) != EPERM);
+	CHECK(fails_with(execv("/bin/true", argv)) == EPERM);
+}
+
+static void s14_attaching_again_stays_possible(void **state)
+{
+	(void)state;
+	need_root();
+	in_child(calls_to_attach);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -257,6 +416,10 @@ int main(void)
 		cmocka_unit_test(s14_sys_admin_stands_for_bpf),
 		cmocka_unit_test(s14_a_thread_that_keeps_them_is_told),
 		cmocka_unit_test(s14_a_sinks_threads_have_none),
+		cmocka_unit_test(s14_files),
+		cmocka_unit_test(properties),
+		cmocka_unit_test(s14_system_calls),
+		cmocka_unit_test(s14_attaching_again_stays_possible),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
