@@ -136,10 +136,9 @@ static void status_redact(struct redacting *r, const struct call_unredacted *was
 /* A copy of the messages' places, to change; NULL without memory. */
 static struct call_stream_message *places_copy(const struct call *c)
 {
-	size_t n = c->n_stream * sizeof(*c->stream);
-	struct call_stream_message *p = malloc(n ? n : 1);
-	if (p && n)
-		memcpy(p, c->stream, n);
+	struct call_stream_message *p = calloc(c->n_stream + 1, sizeof(*p));
+	if (p && c->n_stream)
+		memcpy(p, c->stream, c->n_stream * sizeof(*p));
 	return p;
 }
 
