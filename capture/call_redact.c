@@ -130,7 +130,7 @@ static void status_redact(struct redacting *r, const struct call_unredacted *was
 		return;
 	c->status_text = BYTES("[redacted]");
 	c->flags |= FLAG_REDACTED;
-	r->by.counts->values[REDACT_STATUS_TEXT]++;
+	redact_count(r->by.counts, REDACT_STATUS_TEXT);
 }
 
 /* A copy of the messages' places, to change; NULL without memory. */
@@ -232,8 +232,8 @@ const struct redact_counts *calls_redact_counts(const struct calls *cs)
 
 size_t calls_redact_ledger(const struct calls *cs, struct ledger_stage *out, size_t max)
 {
-	if (max == 0)
+	if (max < REDACT_STAGES)
 		return 0;
 	redact_ledger(&cs->redacted, out);
-	return 1;
+	return REDACT_STAGES;
 }
