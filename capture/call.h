@@ -184,7 +184,7 @@ void calls_expire(struct calls *cs, uint64_t now_ns);
 void calls_set_redactor(struct calls *cs, struct redactor *r);
 struct redactor *calls_redactor(const struct calls *cs); /* the one in force; borrowed */
 const struct redact_counts *calls_redact_counts(const struct calls *cs);
-/* Stage `redact`: bodies under a rule. */
+/* Stages `redact` (bodies under a rule) and `secrets` (values). */
 size_t calls_redact_ledger(const struct calls *cs, struct ledger_stage *out, size_t max);
 /* Kept of each body from now on; never more than limits.body. */
 void calls_set_body(struct calls *cs, uint64_t bytes);
