@@ -39,7 +39,7 @@ struct event {
 	__u8 tcp_flags;
 	__u8 hook; /* enum event_hook */
 	__u16 urg_ptr;
-	__u32 pad;
+	__u32 flow_share; /* the half of the hash that keep_below is compared with */
 	__u8 data[];
 };
 
@@ -92,7 +92,8 @@ struct probe_counters {
 struct probe_control {
 	__u32 spill; /* probe sets: hot ring was full; reader clears when both are empty */
 	__u32 sleeping; /* reader sets: wake me; probe clears with the wakeup */
-	__u32 pad[14];
+	__u64 keep_less; /* reader sets: so much below probe_config.keep_below is the share now */
+	__u32 pad[12];
 };
 
 /* Bitmaps of ports (own_ports, chosen_ports): port p is bit p & 63 of word p >> 6. */

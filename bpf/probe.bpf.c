@@ -119,7 +119,7 @@ static __always_inline void fill(struct event *r, const struct seen *e, __u64 ha
 	r->tcp_flags = e->tcp_flags;
 	r->hook = e->hook;
 	r->urg_ptr = e->urg_ptr;
-	r->pad = 0;
+	r->flow_share = hash >> 32;
 }
 
 /* Copies want <= size bytes from `off`. The mask, not a comparison, is what all verifiers since 5.8
@@ -264,7 +264,7 @@ static __always_inline bool mirror(struct __sk_buff *skb, int hook, bool direct,
 		LEAVE(EXIT_CONTROL);
 	side_of(&e, side, addr, &port);
 	hash = event_hash((const __u8 *)addr, port, config.hash_seed);
-	if (hash >> 32 >= config.keep_below)
+	if (hash >> 32 >= config.keep_below - *(volatile __u64 *)&control.keep_less)
 		LEAVE(EXIT_SAMPLED_OUT);
 	if (config.two_hooks && hook == HOOK_EGRESS)
 		note_flow(&e);

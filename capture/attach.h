@@ -55,11 +55,16 @@ struct attach_ops {
 	void (*detach)(struct attach *a);
 	void (*own_port)(struct attach *a, uint16_t port, bool in_use); /* any thread; NULL: none */
 	void (*verdict)(struct attach *a, uint32_t slot, uint32_t word); /* NULL: none */
+	/* From now on only connections below this are taken; no more than attach_cfg.keep_below. Packets under way may
+	 * still come: packet.share tells. */
+	void (*keep)(struct attach *a, uint64_t keep_below);
+	/* CPU time that the probe has used in the kernel. True: measured (kernel.bpf_stats_enabled); false: estimated
+	 * from its counters by measured costs. NULL: not known. */
+	bool (*run_ns)(struct attach *a, uint64_t *ns);
 	/* Is the target still there? Once a second. 0; -ENOENT: gone, drain and reopen. */
 	int (*check)(struct attach *a);
 	/* Its stages, in order: probe packets, probe bytes, ring. Number written (<= max). */
 	size_t (*ledger)(struct attach *a, struct ledger_stage *out, size_t max);
-	/* BPF run time, for benchmarks and the governor; false: not known */
 	const char *(*describe)(
 		struct attach *a); /* "cgroup /sys/fs/cgroup/x (direct)": one line */
 	void (*close)(struct attach *a);

@@ -175,6 +175,7 @@ static enum pcap_exit take_frame(struct attach *a, struct bytes frame, uint32_t 
 		return EXIT_OWN;
 	if (!is_selected(a, p, &client))
 		return EXIT_NOT_SELECTED;
+	p->share = (uint32_t)(client >> 32);
 	return client >> 32 < a->cfg.keep_below ? EXIT_SELECTED : EXIT_SAMPLED_OUT;
 }
 
@@ -440,6 +441,11 @@ static const char *attach_describe(struct attach *a)
 	return a->describe;
 }
 
+static void attach_keep(struct attach *a, uint64_t keep_below)
+{
+	a->cfg.keep_below = keep_below;
+}
+
 const struct attach_ops attach_pcap = {
 	.name = "pcap",
 	.exact = false,
@@ -450,6 +456,7 @@ const struct attach_ops attach_pcap = {
 	.sleep = attach_sleep,
 	.detach = attach_detach,
 	.own_port = attach_own_port,
+	.keep = attach_keep,
 	.check = attach_check,
 	.ledger = attach_ledger,
 	.describe = attach_describe,

@@ -9,138 +9,7 @@
 #include "capture/call_state.h"
 #include "capture/conn.h"
 
-/* Calls and body memory kept for the next call; graves of late replies in all connections. */
-enum { POOL_MAX = 128, POOL_BODY = 32768, GRAVES_MAX = 65536 };
-enum { OPEN_HEADS_DEFAULT = 32 << 20, PART_MESSAGES_DEFAULT = 1000 };
-#define PART_NS_DEFAULT 10000000000ull
-
-struct calls *calls_new(const struct call_limits *limits, const struct call_sink *sink)
-{
-	struct calls *cs = calloc(1, sizeof(*cs));
-	if (!cs)
-		return NULL;
-	cs->limits = *limits;
-	if (!cs->limits.open_heads)
-		cs->limits.open_heads = OPEN_HEADS_DEFAULT;
-	if (!cs->limits.part_messages)
-		cs->limits.part_messages = PART_MESSAGES_DEFAULT;
-	if (!cs->limits.part_ns)
-		cs->limits.part_ns = PART_NS_DEFAULT;
-	cs->sink = *sink;
-	cs->key = hash_key_of(limits->seed);
-	list_init(&cs->open);
-	list_init(&cs->tunnels);
-	list_init(&cs->wait);
-	list_init(&cs->parts);
-	list_init(&cs->pool);
-	char err[REDACT_ERROR_MAX];
-	if (limits->redact && !(cs->redactor = redactor_new(NULL, NULL, err, sizeof(err)))) {
-		free(cs);
-		return NULL;
-	}
-	return cs;
-}
-
-void calls_set_redactor(struct calls *cs, struct redactor *r)
-{
-	redactor_ref(r);
-	redactor_unref(cs->redactor);
-	cs->redactor = r;
-}
-
-struct redactor *calls_redactor(const struct calls *cs)
-{
-	return cs->redactor;
-}
-
-const struct redact_counts *calls_redact_counts(const struct calls *cs)
-{
-	return &cs->redacted;
-}
-
-size_t calls_redact_ledger(const struct calls *cs, struct ledger_stage *out, size_t max)
-{
-	if (max == 0)
-		return 0;
-	redact_ledger(&cs->redacted, out);
-	return 1;
-}
-
-/* ---- memory ---- */
-
-static void call_free(struct call *c)
-{
-	redactor_unref(c->redactor);
-	buf_fini(&c->msg[0].body);
-	buf_fini(&c->msg[1].body);
-	arena_fini(&c->arena);
-	free(c->stream);
-	free(c);
-}
-
-static void calls_free_list(struct list *l)
-{
-	list_for_each_safe (it, next, l)
-		call_free(list_entry(it, struct call, in_open));
-}
-
-void calls_free(struct calls *cs)
-{
-	if (!cs)
-		return;
-	calls_free_list(&cs->pool);
-	calls_free_list(&cs->open);
-	calls_free_list(&cs->tunnels);
-	redactor_unref(cs->redactor);
-	buf_fini(&cs->redact_out[0]);
-	buf_fini(&cs->redact_out[1]);
-	free(cs);
-}
-
-size_t calls_open(const struct calls *cs)
-{
-	return cs->n_open;
-}
-
-uint64_t calls_bodies_cut(const struct calls *cs)
-{
-	return cs->bodies_cut;
-}
-
-/* A fresh call: from the pool with its memory, or new. */
-static struct call *call_take(struct calls *cs)
-{
-	if (list_empty(&cs->pool))
-		return calloc(1, sizeof(struct call));
-	struct call *c = list_entry(cs->pool.prev, struct call, in_open);
-	list_del(&c->in_open);
-	cs->n_pool--;
-	struct arena arena = c->arena;
-	struct buf req = c->msg[0].body, resp = c->msg[1].body;
-	memset(c, 0, sizeof(*c));
-	c->arena = arena;
-	c->msg[0].body = req;
-	c->msg[1].body = resp;
-	return c;
-}
-
-static void call_give(struct calls *cs, struct call *c)
-{
-	free(c->stream);
-	c->stream = NULL;
-	redactor_unref(c->redactor);
-	c->redactor = NULL;
-	if (cs->n_pool >= POOL_MAX) {
-		call_free(c);
-		return;
-	}
-	arena_reset(&c->arena);
-	buf_reset(&c->msg[0].body, POOL_BODY);
-	buf_reset(&c->msg[1].body, POOL_BODY);
-	list_add_tail(&cs->pool,
-		      &c->in_open); /* taken from the tail too: the next call finds it warm */
-	cs->n_pool++;
-}
+enum { GRAVES_MAX = 65536 }; /* of late replies in all connections */
 
 static void charge_head(struct calls *cs, struct call *c)
 {
@@ -225,7 +94,7 @@ static void call_finish(struct calls *cs, struct call_queue *q, struct call *c, 
 	call_charge(&cs->heads, &c->charged, 0);
 	call_charge(&cs->bodies, &c->msg[0].charged, 0);
 	call_charge(&cs->bodies, &c->msg[1].charged, 0);
-	call_give(cs, c);
+	call_pool_give(cs, c);
 }
 
 /* Leaves before its reply, which may still come: its place stays, so that the reply finds nobody else. */
@@ -306,13 +175,13 @@ static struct call *call_open(struct calls *cs, struct conn *conn, struct call_q
 	if (q->pairing == PAIRING_ID && !orphan && q->lost_to)
 		id_reused(cs, q, p->corr);
 	cs->opened++;
-	struct call *c = call_take(cs);
+	struct call *c = call_pool_take(cs);
 	if (c)
 		list_init(&c->slot.in_bucket);
 	if (!c ||
 	    (q->pairing == PAIRING_ID && call_index_add(&q->ids, &c->slot, p->corr, cs->key) < 0)) {
 		if (c)
-			call_give(cs, c);
+			call_pool_give(cs, c);
 		cs->exits[CALL_NO_MEMORY]++;
 		q->owed += q->pairing == PAIRING_FIFO && !orphan;
 		q->no_guess = true;

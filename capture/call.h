@@ -184,6 +184,8 @@ struct redactor *calls_redactor(const struct calls *cs); /* the one in force; bo
 const struct redact_counts *calls_redact_counts(const struct calls *cs);
 /* Stage `redact`: bodies under a rule. */
 size_t calls_redact_ledger(const struct calls *cs, struct ledger_stage *out, size_t max);
+/* Kept of each body from now on; never more than limits.body. */
+void calls_set_body(struct calls *cs, uint64_t bytes);
 /* Stages `messages` (messages) and `pairing` (calls). */
 size_t calls_ledger(const struct calls *cs, struct ledger_stage *out, size_t max);
 /* Bodies that lost what was kept of them to limits.open_bodies. */

@@ -293,6 +293,7 @@ void call_body_add(struct calls *cs, struct call *c, enum dir dir, const struct 
 		body_keep(cs, c, dir,
 			  bytes_head(p->body,
 				     call_message_room(c, dir, p->body.n,
-						       least64(c->body_limit, c->body_max))));
+						       least64(least64(c->body_limit, cs->body_max),
+							       c->body_max))));
 	stream_begin(cs, c);
 }

@@ -37,3 +37,8 @@ size_t calls_ledger(const struct calls *cs, struct ledger_stage *out, size_t max
 		ledger_exit_add(&out[1], exit_names[i], cs->exits[i], exit_lost[i]);
 	return 2;
 }
+
+void calls_set_body(struct calls *cs, uint64_t bytes)
+{
+	cs->body_max = bytes;
+}

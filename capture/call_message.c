@@ -280,8 +280,9 @@ size_t call_message_room(struct call *c, enum dir dir, size_t n, uint64_t limit)
 	struct call_message *m = &c->msg[dir];
 	if (m->body_closed)
 		return 0;
-	if (n > limit - m->body_kept) {
-		n = (size_t)(limit - m->body_kept);
+	uint64_t left = limit > m->body_kept ? limit - m->body_kept : 0; /* it may have been more */
+	if (n > left) {
+		n = (size_t)left;
 		m->body_closed = true;
 		c->flags |= FLAG_TRUNCATED;
 	}

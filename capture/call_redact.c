@@ -213,3 +213,28 @@ void call_redact_end(struct calls *cs, struct call *c, struct call_unredacted *w
 		m->told = rest > 0 || (m->told && !complete);
 	}
 }
+
+void calls_set_redactor(struct calls *cs, struct redactor *r)
+{
+	redactor_ref(r);
+	redactor_unref(cs->redactor);
+	cs->redactor = r;
+}
+
+struct redactor *calls_redactor(const struct calls *cs)
+{
+	return cs->redactor;
+}
+
+const struct redact_counts *calls_redact_counts(const struct calls *cs)
+{
+	return &cs->redacted;
+}
+
+size_t calls_redact_ledger(const struct calls *cs, struct ledger_stage *out, size_t max)
+{
+	if (max == 0)
+		return 0;
+	redact_ledger(&cs->redacted, out);
+	return 1;
+}

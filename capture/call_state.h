@@ -12,6 +12,7 @@ struct calls {
 	struct hash_key key;
 	struct list open, tunnels, wait, parts, pool;
 	size_t n_open, n_pool, n_graves;
+	uint64_t body_max; /* kept of each body now, whatever a call's own limit is */
 	uint64_t bodies, heads; /* memory of open calls */
 	uint64_t opened, exits[CALL_EXITS];
 	uint64_t started, ended[CUT_N];
@@ -27,6 +28,10 @@ static inline void call_charge(uint64_t *sum, size_t *charged, size_t now)
 	*sum += now - *charged;
 	*charged = now;
 }
+
+/* A fresh call: from the pool with its memory, or new; NULL: no memory. And back. */
+struct call *call_pool_take(struct calls *cs);
+void call_pool_give(struct calls *cs, struct call *c);
 
 /* What the next part would hold */
 size_t call_body_part_size(const struct call *c);

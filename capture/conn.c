@@ -37,6 +37,7 @@ static bool framer_adopt(struct conns *cs, struct conn *c, const struct framer_o
 		if (c->d[i].mode != CONN_ENDED)
 			c->d[i].mode = late ? CONN_RESYNC : CONN_RUN;
 	}
+	conns_wanted(cs, c);
 	return true;
 }
 
@@ -574,8 +575,10 @@ static void on_close(void *ctx, struct flow *f, enum flow_end end)
 {
 	/* A close that nobody saw is most often a reset by a kernel whose socket was gone. */
 	static const enum end_how hows[] = {
-		[FLOW_FIN] = END_FIN,         [FLOW_RST] = END_RST,      [FLOW_REUSED] = END_RST,
-		[FLOW_EVICTED] = END_EVICTED, [FLOW_VANISHED] = END_RST, [FLOW_STOP] = END_STOP};
+		[FLOW_FIN] = END_FIN,      [FLOW_RST] = END_RST,
+		[FLOW_REUSED] = END_RST,   [FLOW_EVICTED] = END_EVICTED,
+		[FLOW_VANISHED] = END_RST, [FLOW_STOP] = END_STOP,
+		[FLOW_UNMUTED] = END_FIN,  [FLOW_SAMPLED_OUT] = END_EVICTED};
 	struct conn *c = f->user;
 	if (!c)
 		return;

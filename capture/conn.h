@@ -80,6 +80,8 @@ struct conns_cfg {
 		gather_max; /* bytes gathered of one direction: 1 MiB, then the connection goes opaque */
 	uint64_t gather_all; /* and of all connections; 0: 16 MiB */
 	void (*opened)(void *ctx, struct conn *c); /* first bytes are here: look its processes up */
+	/* None of its calls will be kept: its flow is muted. protocol: of all that will come; "": it may change. NULL: ask not */
+	bool (*never)(void *ctx, struct conn *c, const char *protocol);
 	void *ctx;
 };
 

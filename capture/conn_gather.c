@@ -117,3 +117,11 @@ void conns_cap_count(struct conns *cs, const char *name)
 		cs->caps[i].name = name;
 	cs->caps[i].n++;
 }
+
+/* What is opaque stays so; every other protocol may hand over to another. */
+void conns_wanted(struct conns *cs, struct conn *c)
+{
+	bool last = c->ops->pairing == PAIRING_TUNNEL;
+	if (cs->cfg.never && cs->flows && cs->cfg.never(cs->cfg.ctx, c, last ? c->ops->name : ""))
+		flow_mute(cs->flows, c->flow);
+}

@@ -29,6 +29,9 @@ struct conns {
 /* Names are few, static and compared by their text; beyond CAPS_MAX the last one counts for all. */
 void conns_cap_count(struct conns *cs, const char *name);
 
+/* A framer was adopted: mutes the flow when no call of it can be kept. */
+void conns_wanted(struct conns *cs, struct conn *c);
+
 /* One run of bytes on its way through the framer */
 struct conn_input {
 	struct bytes data; /* not yet taken */

@@ -20,11 +20,6 @@ enum {
 };
 static const uint64_t SCAN_NS = 5000000, FILE_SCAN_NS = 1000000, CLOSED_NS = 5000000000;
 
-static const char *const exit_names[FLOW_EXITS] = {
-	"data", "control", "unknown_flow", "after_close", "rst_ignored", "bad_flags", "no_memory"};
-static const char *const gap_names[FLOW_GAPS] = {"aged",   "evicted",  "cut",
-						 "unseen", "at_close", "jump"};
-
 struct flow_table *flow_table_new(const struct flow_cfg *cfg)
 {
 	struct flow_table *t = calloc(1, sizeof(*t));
@@ -58,7 +53,10 @@ struct flow_table *flow_table_new(const struct flow_cfg *cfg)
 /* The flow is over: told, counted, and gone but for those whose last packets may still come. */
 static void finish(struct flow_table *t, struct flow_node *n, enum flow_end how)
 {
-	flow_order_flush(t, n);
+	if (n->muted)
+		flow_mute_end(t, n);
+	else
+		flow_order_flush(t, n);
 	if (n->told)
 		t->cfg.on.close(t->cfg.ctx, &n->f, how);
 	else if (n->stream[0].started && n->stream[1].started)
@@ -70,6 +68,11 @@ static void finish(struct flow_table *t, struct flow_node *n, enum flow_end how)
 		flow_table_close(t, n);
 	else
 		flow_table_remove(t, n);
+}
+
+void flow_table_finish(struct flow_table *t, struct flow_node *n, enum flow_end how)
+{
+	finish(t, n, how);
 }
 
 static bool is_waiting(const struct flow_node *n)
@@ -259,6 +262,7 @@ static struct flow_node *open_flow(struct flow_table *t, const struct flow_found
 	n->f.first_ns = p->ts_ns;
 	n->f.slot = p->slot;
 	n->f.tag = p->tag;
+	n->f.share = p->share;
 	n->f.syn_seen = p->flags & TCP_SYN;
 	n->f.server_certain = found->certain;
 	n->self = p->sport == p->dport && memcmp(p->src, p->dst, 16) == 0;
@@ -399,6 +403,15 @@ static void take_payload(struct flow_table *t, struct flow_node *n, unsigned sid
 		flow_order_segment(t, n, side, &g);
 }
 
+/* Only its end counts. */
+static enum flow_exit take_muted(struct flow_table *t, struct flow_node *n, const struct packet *p)
+{
+	t->bytes.exits[STREAM_MUTED] += p->len;
+	if (p->flags & (TCP_FIN | TCP_RST))
+		finish(t, n, p->flags & TCP_RST ? FLOW_RST : FLOW_FIN);
+	return FLOW_EXIT_MUTED;
+}
+
 static enum flow_exit take_packet(struct flow_table *t, struct flow_node *n, enum dir dir,
 				  const struct packet *p)
 {
@@ -409,6 +422,8 @@ static enum flow_exit take_packet(struct flow_table *t, struct flow_node *n, enu
 	n->f.last_ns = p->ts_ns;
 	flow_table_touch(t, n);
 	flow_match_learn(n, dir, p);
+	if (n->muted)
+		return take_muted(t, n, p);
 	if (p->flags & TCP_RST)
 		return take_rst(t, n, side, p);
 	if (!own->started)
@@ -428,6 +443,8 @@ static enum flow_exit take_packet(struct flow_table *t, struct flow_node *n, enu
 		take_fin(t, own, stream_offset(own, seq + p->len));
 	if (own->first || peer->first || own->fin_seen || peer->fin_seen) {
 		flow_order_pump(t, n);
+		if (n->muted)
+			flow_mute_drop(t, n);
 		if (!settle_lists(t, n, own->next != next[0] || peer->next != next[1]))
 			hold_caps(t, n);
 	} else if (!list_empty(&n->wait) && !n->rst) {
@@ -460,7 +477,7 @@ static enum flow_exit push(struct flow_table *t, const struct packet *p)
 		}
 		return push(t, p); /* that flow is gone now */
 	}
-	if (n && p->flags & TCP_SYN && !take_syn(n, flow_side(n, found.dir), p)) {
+	if (n && p->flags & TCP_SYN && (n->muted || !take_syn(n, flow_side(n, found.dir), p))) {
 		finish(t, n, n->rst ? FLOW_RST : FLOW_REUSED);
 		return push(t, p);
 	}
@@ -538,34 +555,6 @@ void flow_reverse(struct flow_table *t, struct flow *f)
 	n->reversed = !n->reversed;
 }
 
-size_t flow_count(const struct flow_table *t)
-{
-	return t->n_open;
-}
-
-struct flow_totals flow_totals(const struct flow_table *t)
-{
-	struct flow_totals totals = t->totals;
-	totals.conflicts = t->bytes.conflicts;
-	totals.memory_bytes =
-		(t->n_open + t->n_closed) * sizeof(struct flow_node) + t->bytes.charged;
-	return totals;
-}
-
-size_t flow_ledger(const struct flow_table *t, struct ledger_stage *out, size_t max)
-{
-	if (max < 3)
-		return 0;
-	out[0] = (struct ledger_stage) {.name = "flow", .unit = "packets", .in = t->packets};
-	for (int i = 0; i < FLOW_EXITS; i++)
-		ledger_exit_add(&out[0], exit_names[i], t->exits[i], i == FLOW_EXIT_NO_MEMORY);
-	stream_stage(&t->bytes, &out[1]);
-	out[2] = (struct ledger_stage) {.name = "gaps", .unit = "bytes", .in = t->gap_bytes};
-	for (int i = 0; i < FLOW_GAPS; i++)
-		ledger_exit_add(&out[2], gap_names[i], t->gaps[i], true);
-	return 3;
-}
-
 static void free_list(struct list *head)
 {
 	struct stream_ledger none = {0};
@@ -585,5 +574,6 @@ void flow_table_free(struct flow_table *t)
 	free_list(&t->closed);
 	free(t->buckets);
 	free(t->ports);
+	free(t->muted);
 	free(t);
 }

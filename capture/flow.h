@@ -32,13 +32,24 @@ struct flow {
 	bool server_certain; /* from a SYN or a listening socket */
 	uint64_t first_ns, last_ns;
 	uint32_t slot, tag; /* verdict slot */
+	uint32_t share; /* taken while below attach_ops.keep */
 	void *user; /* the connection (capture/conn.h), owned by the callbacks' side */
 };
 
 /* Why a flow ended */
-enum flow_end { FLOW_FIN, FLOW_RST, FLOW_REUSED, FLOW_EVICTED, FLOW_VANISHED, FLOW_STOP };
+enum flow_end {
+	FLOW_FIN,
+	FLOW_RST,
+	FLOW_REUSED,
+	FLOW_EVICTED,
+	FLOW_VANISHED,
+	FLOW_STOP,
+	FLOW_UNMUTED, /* joined anew from here on */
+	FLOW_SAMPLED_OUT, /* the share of connections fell below its hash */
+};
+enum { FLOW_ENDS = FLOW_SAMPLED_OUT + 1 };
 
-/* From within a callback only flow_reverse() may be called. */
+/* From within a callback only flow_reverse() and flow_mute() may be called. */
 struct flow_callbacks {
 	/* The first run comes next: a flow without a byte is never told. */
 	void (*open)(void *ctx, struct flow *f);
@@ -69,6 +80,9 @@ struct flow_cfg {
 	/* true: a listening socket has this address and port. May be NULL. */
 	bool (*listens)(void *listens_ctx, uint64_t scope, const uint8_t addr[16], uint16_t port);
 	void *listens_ctx;
+	/* Writes this word (bpf/event.h) for the probe; false: the back end cannot. May be NULL. */
+	bool (*verdict)(void *verdict_ctx, uint32_t slot, uint32_t word);
+	void *verdict_ctx;
 	struct flow_callbacks on;
 	void *ctx;
 };
@@ -99,10 +113,27 @@ void flow_end_all(struct flow_table *t, enum flow_end how);
  */
 void flow_reverse(struct flow_table *t, struct flow *f);
 
+/*
+ * Nothing of this flow is wanted any more: the probe is told to leave its packets out (but SYN, FIN, RST), and what
+ * comes all the same is counted as `muted`. It ends by FIN, RST, a new SYN, or as any other. False: not muted, since the
+ * back end cannot or another flow has its slot.
+ */
+bool flow_mute(struct flow_table *t, struct flow *f);
+void flow_unmute_all(
+	struct flow_table *t); /* they end as FLOW_UNMUTED; what comes next is a late join */
+void flow_mute_again(struct flow_table *t); /* the back end is another one: tells it all of them */
+size_t flow_muted(const struct flow_table *t); /* now */
+
+/* Flows for which `out` says so end as FLOW_SAMPLED_OUT; number of them. */
+size_t flow_sample_out(struct flow_table *t, bool (*out)(void *ctx, const struct flow *f),
+		       void *ctx);
+/* Takes a packet of a connection that is sampled out: only counted. */
+void flow_skip(struct flow_table *t, const struct packet *p);
+
 size_t flow_count(const struct flow_table *t); /* open ones */
 
 struct flow_totals {
-	uint64_t opened, late_joins, ended[FLOW_STOP + 1]; /* ended: by enum flow_end */
+	uint64_t opened, late_joins, ended[FLOW_ENDS]; /* ended: by enum flow_end */
 	uint64_t without_bytes; /* a handshake and no byte: all of them with a sockmap redirect */
 	uint64_t conflicts; /* overlaps with other bytes */
 	uint64_t gaps; /* runs with missing bytes */

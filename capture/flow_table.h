@@ -14,6 +14,8 @@ enum flow_exit {
 	FLOW_EXIT_RST_IGNORED, /* a RST that its receiver does not obey */
 	FLOW_EXIT_BAD_FLAGS,
 	FLOW_EXIT_NO_MEMORY,
+	FLOW_EXIT_MUTED,
+	FLOW_EXIT_SAMPLED_OUT, /* was under way when the share of connections fell */
 	FLOW_EXITS
 };
 
@@ -45,7 +47,7 @@ struct flow_node {
 		[2]; /* server's port as the client's and as its own socket has it; 0: not known */
 	uint8_t last_side; /* of the last run; 2: none yet */
 	uint8_t rst_side;
-	bool reversed, told, closed, rst, self;
+	bool reversed, told, closed, rst, self, muted;
 	bool peer_known[2]; /* by enum dir: the server's address in packets of this direction */
 };
 
@@ -68,7 +70,16 @@ struct flow_table {
 	uint64_t packets, exits[FLOW_EXITS], gap_bytes, gaps[FLOW_GAPS];
 	struct stream_ledger bytes;
 	struct flow_totals totals;
+	uint32_t *muted; /* words of the probe's slots; NULL: none was ever written */
+	size_t n_muted;
 };
+
+/* Ends it: what is pending goes on first. */
+void flow_table_finish(struct flow_table *t, struct flow_node *n, enum flow_end how);
+/* Inside of finish: the probe lets its packets through again, what was pending is counted. */
+void flow_mute_end(struct flow_table *t, struct flow_node *n);
+/* What was pending when it was muted is not wanted either. */
+void flow_mute_drop(struct flow_table *t, struct flow_node *n);
 
 static inline enum dir flow_dir(const struct flow_node *n, unsigned side)
 {

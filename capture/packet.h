@@ -32,6 +32,7 @@ struct packet {
 	struct bytes
 		data; /* payload captured, data.n <= len; borrowed until the callback returns */
 	uint32_t slot, tag; /* verdict slot of the probe */
+	uint32_t share; /* of its connection: taken while below attach_ops.keep */
 	uint16_t urg;
 	uint8_t flags; /* TCP_* */
 	uint8_t hook; /* enum packet_hook */

@@ -38,7 +38,7 @@ enum {
 };
 
 /* Time in the domain of the packets: the monotonic clock, or the file's. */
-static uint64_t pipeline_now(const struct pipeline *p)
+uint64_t pipeline_now(const struct pipeline *p)
 {
 	return p->from_file ? p->last_ns : clock_ns(CLOCK_MONOTONIC);
 }
@@ -55,6 +55,10 @@ void pipeline_packet(void *ctx, const struct packet *pkt)
 	p->batch_bytes += pkt->data.n;
 	if (pkt->ts_ns > p->last_ns)
 		p->last_ns = pkt->ts_ns;
+	if (pkt->share >= p->keep_below) { /* was under way when the share fell */
+		flow_skip(p->flows, pkt);
+		return;
+	}
 	flow_push(p->flows, pkt);
 	if (p->from_file)
 		calls_expire(p->calls, p->last_ns);
@@ -78,43 +82,6 @@ static bool on_listens(void *ctx, uint64_t scope, const uint8_t addr[16], uint16
 	struct pipeline *p = ctx;
 	(void)scope;
 	return p->socks && !p->from_file && socks_listens(p->socks, addr, port, pipeline_now(p));
-}
-
-/* The sockets at the two ends as their owners see them: the client's, the server's. */
-static void tuples_of(const struct flow *f, struct socks_tuple ends[2])
-{
-	struct socks_tuple *client = &ends[0], *server = &ends[1];
-	*client = (struct socks_tuple) {.lport = f->client_port,
-					.rport = f->orig_port ? f->orig_port : f->server_port};
-	memcpy(client->local, f->client_addr, 16);
-	memcpy(client->remote, f->orig_port ? f->orig_addr : f->server_addr, 16);
-	*server = (struct socks_tuple) {.lport = f->server_port, .rport = f->client_port};
-	memcpy(server->local, f->server_addr, 16);
-	memcpy(server->remote, f->client_addr, 16);
-}
-
-/* First bytes of a connection: both its sockets are alive now, so their owners can be found. */
-static void on_conn(void *ctx, struct conn *c)
-{
-	struct pipeline *p = ctx;
-	char text[2][64] = {"", ""};
-	if (!p->socks || p->from_file || !p->owner_budget)
-		return;
-	struct socks_tuple ends[2];
-	tuples_of(c->flow, ends);
-	p->owner_budget--;
-	uint64_t now = pipeline_now(p);
-	int a = socks_owner(p->socks, &ends[0], false, now, text[0], sizeof(text[0]));
-	int b = socks_owner(p->socks, &ends[1], true, now, text[1], sizeof(text[1]));
-	c->processes_known =
-		a != -EAGAIN && b != -EAGAIN && b != 1; /* else asked again with the next bytes */
-	free(c->processes);
-	size_t n0 = strlen(text[0]) + 1, n1 = strlen(text[1]) + 1;
-	c->processes = malloc(n0 + n1);
-	if (c->processes) {
-		memcpy(c->processes, text[0], n0);
-		memcpy(c->processes + n0, text[1], n1);
-	}
 }
 
 /* Live: the sink gets one turn. From a file there is time: waits for it. */
@@ -225,7 +192,7 @@ static void on_report(void *ctx, enum record_kind kind, uint64_t number, bool la
 {
 	struct pipeline *p = ctx;
 	if (kind == RECORD_LEDGER && number && !exit)
-		remains_told(p->dead, number);
+		remains_told(p->dead, number, true);
 	recorder_report(p->recorder, kind, number, last_part, exit);
 }
 
@@ -233,7 +200,7 @@ static void on_stored(void *ctx, enum record_kind kind, uint64_t number)
 {
 	struct pipeline *p = ctx;
 	if (kind == RECORD_LEDGER)
-		remains_told(p->dead, number);
+		remains_told(p->dead, number, false);
 	else
 		remains_stored(p->remains, number);
 }
@@ -310,7 +277,8 @@ static int open_stages(struct pipeline *p)
 		.calls = p->calls,
 		.framer = {s->header_bytes, s->header_count, (uint32_t)s->max_streams, 64 << 20},
 		.gather_max = 1 << 20,
-		.opened = on_conn,
+		.opened = pipeline_owners,
+		.never = pipeline_never,
 		.ctx = p};
 	p->conns = conns_new(&cc);
 	struct flow_cfg fc = {.max_flows = s->max_connections,
@@ -327,6 +295,8 @@ static int open_stages(struct pipeline *p)
 	if (getrandom(&fc.seed, sizeof(fc.seed), 0) < 0)
 		fc.seed = p->start_ns;
 	fc.listens_ctx = p;
+	fc.verdict = pipeline_verdict;
+	fc.verdict_ctx = p;
 	p->flows = p->conns ? flow_table_new(&fc) : NULL;
 	if (!p->calls || !p->flows)
 		return -ENOMEM;
@@ -389,6 +359,7 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 		p->socks = socks_new();
 	block_signals(p);
 	keep_memory();
+	pipeline_govern_begin(p);
 	int r = open_sink(p, err, err_n);
 	if (r == 0 && ((r = open_stages(p)) < 0 || (r = open_loop(p)) < 0))
 		snprintf(err, err_n, "cannot start: %s", strerror(-r));
@@ -399,14 +370,6 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 		return NULL;
 	}
 	return p;
-}
-
-static bool flow_alive(void *ctx, const struct flow *f)
-{
-	struct pipeline *p = ctx;
-	struct socks_tuple ends[2];
-	tuples_of(f, ends);
-	return socks_exists(p->socks, &ends[1]) || socks_exists(p->socks, &ends[0]);
 }
 
 static void reattach(struct pipeline *p)
@@ -434,8 +397,8 @@ static void tick_when_due(struct pipeline *p, uint64_t now)
 	if (!p->from_file) {
 		calls_expire(p->calls, now);
 		if (p->socks && ++p->sweep_count % SWEEP_S == 0)
-			flow_sweep(p->flows, now - SWEEP_S * 1000000000ull, flow_alive, p, 512);
-		if (!p->stop && !p->limited)
+			flow_sweep(p->flows, now - SWEEP_S * 1000000000ull, pipeline_alive, p, 512);
+		if (!p->stop && !p->limited && !p->governed_off)
 			reattach(p);
 	}
 	if (now - p->ledger_ns >= p->s->ledger_interval_ns) {
@@ -521,12 +484,14 @@ static bool turn(struct pipeline *p)
 {
 	uint64_t before = p->packets;
 	if (!p->attach) { /* idle, or between two attachments */
-		wait_events(p, p->ep, 200);
+		wait_events(p, p->ep, 100);
+		pipeline_govern(p, clock_ns(CLOCK_MONOTONIC));
 		tick_when_due(p, clock_ns(CLOCK_MONOTONIC));
 		return !p->from_file;
 	}
 	int state = p->ops->drain(p->attach, DRAIN_BUDGET);
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	pipeline_govern(p, now);
 	tick_when_due(p, now);
 	if (recorder_totals(p->recorder).limit_reached)
 		pipeline_limit(p);
@@ -614,6 +579,7 @@ void pipeline_free(struct pipeline *p)
 	close_remains(p, true); /* it never ran, else this was done */
 	if (p->sink)
 		p->sink_ops->close(p->sink);
+	pipeline_govern_end(p);
 	flow_table_free(p->flows);
 	conns_free(p->conns);
 	calls_free(p->calls);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "capture/attach.h"
+#include "capture/governor.h"
 #include "capture/recorder.h"
 #include "capture/sandbox.h"
 #include "capture/settings.h"
@@ -112,6 +113,9 @@ struct pipeline_status {
 	uint64_t calls_seen, sink_records, sink_bytes; /* of the sink: taken, not yet reported */
 	const struct settings *settings; /* in force */
 	struct pipeline_config config;
+	bool governed; /* a budget is set */
+	bool probe_measured; /* the probe's part of the CPU is; else estimated */
+	struct governor_state governor;
 };
 struct pipeline_status pipeline_status(const struct pipeline *p);
 bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls);

@@ -52,6 +52,8 @@ static int attach_open(struct pipeline *p, const struct attach_ops *ops, const c
 	p->ops = ops;
 	__atomic_store_n(&p->attach, a, __ATOMIC_RELEASE);
 	own_ports_tell(p);
+	flow_mute_again(p->flows);
+	pipeline_govern_attached(p);
 	struct epoll_event e = {.events = EPOLLIN, .data.fd = ops->fd(a)};
 	if (e.data.fd >= 0)
 		epoll_ctl(p->ep_sleep, EPOLL_CTL_ADD, e.data.fd, &e);
@@ -100,6 +102,7 @@ int pipeline_attach(struct pipeline *p, const struct attach_ops *after, char *er
 void pipeline_detach(struct pipeline *p)
 {
 	struct ledger_stage stages[PIPELINE_STAGES_MAX];
+	pipeline_govern_detaching(p);
 	p->ops->detach(p->attach);
 	for (int i = 0; i < 64 && p->ops->drain(p->attach, 4096) == ATTACH_MORE; i++)
 		;

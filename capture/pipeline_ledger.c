@@ -48,6 +48,8 @@ size_t pipeline_ledger(const struct pipeline *p, struct ledger_stage *out, size_
 	n += calls_ledger(p->calls, out + n, max - n);
 	n += calls_redact_ledger(p->calls, out + n, max - n);
 	n += recorder_ledger(p->recorder, out + n, max - n);
+	if (p->governor)
+		n += governor_ledger(p->governor, out + n, max - n);
 	return n;
 }
 

@@ -179,7 +179,8 @@ int pipeline_resume(struct pipeline *p, char *err, size_t err_n)
 		return -EPERM;
 	}
 	p->paused = false; /* when it fails, the loop tries again each second */
-	return pipeline_attach(p, NULL, err, err_n);
+	/* by the governor: it attaches when there is room */
+	return p->governed_off ? 0 : pipeline_attach(p, NULL, err, err_n);
 }
 
 struct pipeline_status pipeline_status(const struct pipeline *p)
@@ -207,7 +208,11 @@ struct pipeline_status pipeline_status(const struct pipeline *p)
 		.slowest_ns = p->slowest_ns,
 		.slowest_recent_ns = p->slow_ns[0] > p->slow_ns[1] ? p->slow_ns[0] : p->slow_ns[1],
 		.settings = p->s,
-		.config = p->config};
+		.config = p->config,
+		.governed = p->governor != NULL,
+		.probe_measured = p->probe_measured,
+		.governor = p->governor ? governor_state(p->governor)
+					: (struct governor_state) {.share = 1}};
 	for (size_t i = 0; i < st.totals.n_rules; i++)
 		st.calls_seen += st.totals.rules[i].seen;
 	if (p->sink_ops->held)

@@ -16,7 +16,24 @@ int pipeline_set_rules(struct pipeline *p)
 	struct sampler *s = settings_sampler(p->s, pipeline_seed(p));
 	int err = s ? recorder_set_rules(p->recorder, &s) : -ENOMEM;
 	sampler_free(s);
+	if (err == 0 && p->flows)
+		flow_unmute_all(p->flows);
 	return err;
+}
+
+bool pipeline_never(void *ctx, struct conn *c, const char *protocol)
+{
+	struct pipeline *p = ctx;
+	return recorder_never(p->recorder, c, protocol);
+}
+
+bool pipeline_verdict(void *ctx, uint32_t slot, uint32_t word)
+{
+	struct pipeline *p = ctx;
+	if (!p->attach || !p->ops->verdict)
+		return false;
+	p->ops->verdict(p->attach, slot, word);
+	return true;
 }
 
 void pipeline_limit(struct pipeline *p)

@@ -8,6 +8,7 @@
 #include "capture/call.h"
 #include "capture/conn.h"
 #include "capture/flow.h"
+#include "capture/governor.h"
 #include "capture/pipeline.h"
 #include "capture/remains.h"
 #include "capture/socks.h"
@@ -35,6 +36,13 @@ struct pipeline {
 	sigset_t set; /* that the loop takes through signals */
 	int ep, ep_sleep, signals; /* ep_sleep: ep and the attachment */
 	bool stop, failed, from_file;
+	struct governor *governor; /* NULL: no budget */
+	int statm; /* /proc/self/statm; -1: none */
+	uint64_t govern_ns, probe_ns,
+		probe_last_ns; /* the probe's time: in all, of this attachment */
+	bool probe_measured; /* and not estimated */
+	bool governed_off; /* detached by it */
+	uint64_t keep_below; /* attach_ops.keep, now */
 	bool limited; /* by --limit: attached to nothing from then on */
 	uint64_t start_ns, start_unix_ns, last_ns, last_busy_ns, settle_ns, tick_ns, ledger_ns,
 		ledger_unix_ns;
@@ -60,7 +68,21 @@ void pipeline_packet(void *ctx, const struct packet *pkt); /* attach_packet_fn *
 /* Closes the attachment; its counters stay in the ledger. */
 void pipeline_detach(struct pipeline *p);
 
+uint64_t pipeline_now(const struct pipeline *p); /* in the domain of the packets */
+void pipeline_owners(void *ctx, struct conn *c); /* conns_cfg.opened */
+bool pipeline_alive(void *ctx, const struct flow *f); /* of flow_sweep() */
+
+/* The budget (capture/governor.h): before the stages are opened, on each turn of the loop, at the end. */
+void pipeline_govern_begin(struct pipeline *p);
+void pipeline_govern(struct pipeline *p, uint64_t now_ns);
+void pipeline_govern_end(struct pipeline *p);
+void pipeline_govern_attached(struct pipeline *p); /* a new attachment takes what the step says */
+void pipeline_govern_detaching(struct pipeline *p); /* its counters are about to go */
+
 uint64_t pipeline_seed(const struct pipeline *p); /* of what sampling draws by */
+
+bool pipeline_never(void *ctx, struct conn *c, const char *protocol); /* conns_cfg.never */
+bool pipeline_verdict(void *ctx, uint32_t slot, uint32_t word); /* flow_cfg.verdict */
 
 /* A --limit is reached: the end, or with --idle nothing is attached any more. */
 void pipeline_limit(struct pipeline *p);

@@ -28,7 +28,7 @@ static uint64_t numbers_of(uint64_t spool_bytes)
 
 uint64_t remains_bytes(uint64_t spool_bytes)
 {
-	return remains_size(numbers_of(spool_bytes));
+	return (REMAINS_KEPT + 2) * remains_size(numbers_of(spool_bytes));
 }
 
 struct remains *remains_open(const char *dir, const char *instance, uint64_t spool_bytes, char *err,

@@ -7,13 +7,15 @@
  * what they held then as "killed". No system call between open and close.
  */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "sink/record.h"
 
 struct remains;
 
-/* Bytes of one such file beside a spool of this size: part of what the directory may hold. */
+/* Bytes of all such files beside a spool of this size, ours and what is kept of dead ones: part of what the directory may
+ * hold. */
 uint64_t remains_bytes(uint64_t spool_bytes);
 
 /* NULL: it could not be made (err says why), and a kill will cost the ledger. dir: the spool's. */
@@ -40,7 +42,11 @@ enum { REMAINS_DEAD_MAX = 64 };
 struct remains_found;
 int remains_next(const char *dir, struct remains_found **found, struct record **out);
 
-/* The Ledger of that number was delivered or stored: its file goes at remains_forget(), or at the next start. No system
- * call: for the loop. */
-void remains_told(struct remains_found *f, uint64_t number);
+/*
+ * The Ledger of that number was delivered, or is in the spool, from where it may yet be evicted: that is enough only when
+ * there are more than REMAINS_KEPT. Then its file goes at remains_forget(), or at the next start. No system call: for the
+ * loop.
+ */
+enum { REMAINS_KEPT = 2 };
+void remains_told(struct remains_found *f, uint64_t number, bool delivered);
 void remains_forget(struct remains_found *f);

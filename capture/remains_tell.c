@@ -272,10 +272,10 @@ int remains_next(const char *dir, struct remains_found **found, struct record **
 	return 0;
 }
 
-void remains_told(struct remains_found *f, uint64_t number)
+void remains_told(struct remains_found *f, uint64_t number, bool delivered)
 {
 	uint64_t i = FIRST_NUMBER - number;
-	if (f && i < f->n)
+	if (f && i < f->n && (delivered || f->n > REMAINS_KEPT))
 		f->dead[i].page->told = 1;
 }
 

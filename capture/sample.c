@@ -113,8 +113,9 @@ bool sampler_addresses(const struct sampler *s)
 
 static bool header_matches(const struct sample_rule *r, size_t i, const struct sample_call *c)
 {
+	struct bytes name = bytes_str(r->header[i].name);
 	for (size_t k = 0; k < c->n_headers; k++)
-		if (bytes_caseeq(c->headers[k].name, bytes_str(r->header[i].name)) &&
+		if (bytes_caseeq(c->headers[k].name, name) &&
 		    sample_pattern_match(&r->header[i].value, c->headers[k].value))
 			return true;
 	return false;
@@ -326,11 +327,6 @@ void sampler_made(struct sampler *s, const struct sample_state *st, uint64_t byt
 
 /* ---- connections ---- */
 
-static bool keeps_none(const struct sample_rule *r)
-{
-	return r->drop || (r->probability <= 0 && !r->first_per_method && !sample_rule_has_tail(r));
-}
-
 /* Does it look at nothing but the connection, of which this is known? */
 static bool is_of_conn(const struct sample_rule *r, bool protocol_known)
 {
@@ -342,15 +338,15 @@ static bool is_of_conn(const struct sample_rule *r, bool protocol_known)
 bool sampler_never(const struct sampler *s, const struct sample_call *conn)
 {
 	bool known = conn->protocol.n > 0;
-	for (size_t i = 0; i <= s->n; i++) {
+	for (size_t i = 0; i < s->n; i++) {
 		const struct sample_rule *r = &s->rules[i];
 		if (!matches_conn(r, conn) ||
 		    (known && !sample_pattern_match(&r->protocol, conn->protocol)))
 			continue;
-		if (!keeps_none(r))
+		if (!r->drop)
 			return false;
 		if (is_of_conn(r, known))
 			return true;
 	}
-	return true;
+	return false;
 }

@@ -25,6 +25,7 @@ enum sample_pattern_kind { PATTERN_ANY, PATTERN_EXACT, PATTERN_PREFIX, PATTERN_G
 struct sample_pattern {
 	enum sample_pattern_kind kind;
 	char *text; /* owned; of a prefix without its star */
+	size_t n; /* of text */
 };
 
 enum {
@@ -146,7 +147,8 @@ size_t sampler_rules(const struct sampler *s); /* without the fallback */
 bool sampler_addresses(const struct sampler *s);
 
 /*
- * Surely none of the calls of a connection will be kept, whatever they are: the rules that could match one drop it by
- * what is known of the connection alone. protocol empty: it may still be any.
+ * Surely none of the calls of a connection will be kept, whatever they are: a rule drops it by what is known of the
+ * connection alone, and none before it could keep one. (By chance alone none is kept either with --sample 0, but
+ * those are to be counted.) protocol empty: it may still be any.
  */
 bool sampler_never(const struct sampler *s, const struct sample_call *conn);

@@ -16,8 +16,9 @@ int sample_pattern_set(struct sample_pattern *p, const char *text)
 	p->kind = special == n                             ? PATTERN_EXACT
 		  : special == n - 1 && text[n - 1] == '*' ? PATTERN_PREFIX
 							   : PATTERN_GLOB;
+	p->n = n;
 	if (p->kind == PATTERN_PREFIX)
-		copy[n - 1] = 0;
+		copy[--p->n] = 0;
 	return 0;
 }
 
@@ -49,8 +50,8 @@ bool sample_pattern_match(const struct sample_pattern *p, struct bytes text)
 {
 	switch (p->kind) {
 	case PATTERN_ANY: return true;
-	case PATTERN_EXACT: return bytes_eq(text, bytes_str(p->text));
-	case PATTERN_PREFIX: return bytes_starts(text, bytes_str(p->text));
+	case PATTERN_EXACT: return bytes_eq(text, bytes_of(p->text, p->n));
+	case PATTERN_PREFIX: return bytes_starts(text, bytes_of(p->text, p->n));
 	case PATTERN_GLOB: return glob(p->text, text);
 	}
 	return false;

@@ -9,9 +9,9 @@
 enum { CHARGE_MIN = 512 };
 
 static const char *const exit_names[STREAM_EXITS] = {
-	"delivered",      "urgent",        "duplicate",     "conflict_discarded",
-	"late_after_gap", "before_attach", "out_of_window", "after_close",
-	"rst_data",       "bad_flags",     "cut",           "no_memory",
+	"delivered",     "urgent",        "duplicate",   "conflict_discarded", "late_after_gap",
+	"before_attach", "out_of_window", "after_close", "rst_data",           "bad_flags",
+	"cut",           "no_memory",     "muted",       "sampled_out",
 };
 static const bool exit_lost[STREAM_EXITS] = {
 	[STREAM_LATE] = true, [STREAM_CUT] = true, [STREAM_NO_MEMORY] = true};

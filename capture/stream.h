@@ -48,6 +48,8 @@ enum stream_exit {
 	STREAM_BAD_FLAGS, /* no receiver takes it: SYN with FIN or RST, or no ACK */
 	STREAM_CUT, /* on the wire, but not captured: verdict, snap length */
 	STREAM_NO_MEMORY,
+	STREAM_MUTED, /* of a flow that nothing is wanted of */
+	STREAM_SAMPLED_OUT, /* of a connection that the share leaves out */
 	STREAM_EXITS
 };
 

@@ -13,8 +13,8 @@
 enum {
 	WINDOW_MAX = 4 << 20,
 	STALL_NS_SECONDS = 5, /* held and nothing acknowledged: an outage */
-	PURGE_MS = 4, /* for what a purge gives back at once */
-	POLL_BATCH_MS = 4, /* of reports in one go: the loop has other things to do */
+	PURGE_MS = 3, /* for what a purge gives back at once */
+	POLL_BATCH_MS = 2, /* of reports in one go: the loop has other things to do */
 	SPOOL_MS = 5000, /* at the end, for the disk */
 	SETTLE_MS = 100, /* after the last record that a purge gave back */
 	BEHIND_BYTES =
@@ -101,13 +101,13 @@ static void outage(struct kafka *k, const char *why)
 		k->outages++;
 		log_warn("kafka: %s: records go to the spool from now on", why);
 	}
-	k->direct = false;
+	k->direct = k->answered = false;
 	k->returning = true;
 	k->window = 1;
 	rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
 	uint64_t end = clock_ns(CLOCK_MONOTONIC) + PURGE_MS * MS;
 	for (int idle = 0; idle < 2 && clock_ns(CLOCK_MONOTONIC) < end;)
-		idle = rd_kafka_poll(k->rk, 1) > 0 ? 0 : idle + 1;
+		idle = rd_kafka_queue_poll_callback(k->queue, 1) > 0 ? 0 : idle + 1;
 	k->returning = false;
 	k->progress_ns = clock_ns(CLOCK_MONOTONIC);
 	k->pause_ns = k->progress_ns + SECOND;
@@ -140,6 +140,7 @@ static void behind_to_spool(struct kafka *k)
 void kafka_acked(struct kafka *k, const struct record *r)
 {
 	k->progress_ns = clock_ns(CLOCK_MONOTONIC);
+	k->answered = true;
 	if (!r->token)
 		return;
 	k->outstanding -= r->n;
@@ -160,7 +161,8 @@ void kafka_returned(struct kafka *k, struct record *r, rd_kafka_resp_err_t err, 
 {
 	char text[8];
 	r->maybe_there = r->maybe_there || maybe_there;
-	k->renewing |= !solo && rd_kafka_fatal_error(k->rk, text, sizeof(text));
+	if (!solo && err != RD_KAFKA_RESP_ERR__PURGE_QUEUE)
+		k->renewing |= rd_kafka_fatal_error(k->rk, text, sizeof(text)) != 0;
 	if (r->token)
 		k->outstanding -= r->n;
 	if (err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && solo)
@@ -241,8 +243,8 @@ void kafka_pump(struct kafka *k)
 		if (clock_ns(CLOCK_MONOTONIC) - now > POLL_BATCH_MS * MS)
 			return;
 	}
-	if (!k->direct && !k->retry.first && !k->behind.first && now >= k->settle_ns &&
-	    spool_is_drained(k->spool)) {
+	if (!k->direct && k->answered && !k->retry.first && !k->behind.first &&
+	    now >= k->settle_ns && spool_is_drained(k->spool)) {
 		k->direct = true;
 		log_info("kafka: the spool is drained: records go to Kafka directly");
 	}
@@ -374,7 +376,9 @@ void kafka_tick(struct kafka *k)
 void kafka_poll(struct kafka *k)
 {
 	uint64_t end = clock_ns(CLOCK_MONOTONIC) + POLL_BATCH_MS * MS;
-	while (k->rk && rd_kafka_poll(k->rk, 0) > 0 && clock_ns(CLOCK_MONOTONIC) < end)
+	/* one batch's at a time: rd_kafka_poll() would give all there are */
+	while (k->queue && rd_kafka_queue_poll_callback(k->queue, 0) > 0 &&
+	       clock_ns(CLOCK_MONOTONIC) < end)
 		;
 	while (k->solo && rd_kafka_poll(k->solo, 0) > 0 && clock_ns(CLOCK_MONOTONIC) < end)
 		;

@@ -106,9 +106,8 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
 static void event_watch(struct kafka *k)
 {
 	static const uint64_t one = 1;
-	rd_kafka_queue_t *q = rd_kafka_queue_get_main(k->rk);
-	rd_kafka_queue_io_event_enable(q, k->event, &one, sizeof(one));
-	rd_kafka_queue_destroy(q);
+	k->queue = rd_kafka_queue_get_main(k->rk);
+	rd_kafka_queue_io_event_enable(k->queue, k->event, &one, sizeof(one));
 }
 
 static rd_kafka_t *handle_new(struct kafka *k, bool solo, char *err, size_t err_n)
@@ -169,8 +168,16 @@ static void topics_end(rd_kafka_topic_t *topic[2])
 	}
 }
 
+static void queue_end(struct kafka *k)
+{
+	if (k->queue)
+		rd_kafka_queue_destroy(k->queue);
+	k->queue = NULL;
+}
+
 void kafka_handles_end(struct kafka *k)
 {
+	queue_end(k);
 	topics_end(k->topic);
 	topics_end(k->solo_topic);
 	if (k->solo)
@@ -193,6 +200,7 @@ static void handle_end(rd_kafka_t *rk, rd_kafka_topic_t *topic[2])
 
 void kafka_handle_close(struct kafka *k)
 {
+	queue_end(k);
 	if (k->rk)
 		handle_end(k->rk, k->topic);
 	k->rk = NULL;

@@ -25,6 +25,7 @@ struct kafka {
 	struct kafka_embedded *embedded;
 	const char *brokers;
 	rd_kafka_t *rk;
+	rd_kafka_queue_t *queue; /* of its reports */
 	rd_kafka_topic_t *topic[2]; /* by enum record_kind */
 	char batch_size[16]; /* within what the topic takes */
 	int event, timer,
@@ -32,6 +33,7 @@ struct kafka {
 
 	struct spool *spool; /* NULL: none */
 	bool direct;
+	bool answered; /* an acknowledgement came since the last outage */
 	bool renewing; /* the handle is fatal: what it gives back goes to the next one */
 	bool returning; /* a purge is giving back what was queued */
 	rd_kafka_resp_err_t
@@ -59,6 +61,8 @@ struct kafka {
 	uint64_t duplicates_possible; /* sent again after an attempt that may have arrived */
 	uint64_t outages, renewals, quarantined;
 	uint64_t slowest_ns; /* the longest that submit or service took */
+	uint64_t
+		slowest_cpu_ns; /* of the processor, the longest that service took: the rest it waited for one */
 	bool overflowed; /* embedded: over what it keeps */
 	char status[640];
 };

@@ -27,7 +27,7 @@ _Static_assert(sizeof(struct file_header) == SPOOL_HEADER_BYTES, "as documented"
 struct entry {
 	uint32_t magic, n;
 	uint32_t crc; /* of the rest of this and the record */
-	uint8_t kind, last_part, spare[2];
+	uint8_t kind, last_part, maybe_there, spare;
 	uint64_t number, unix_ns;
 	char instance[SPOOL_INSTANCE];
 	struct record_span spans[4];
@@ -88,6 +88,7 @@ size_t spool_segment_entry(uint8_t out[SPOOL_ENTRY_BYTES], const struct record *
 			  .n = (uint32_t)r->n,
 			  .kind = (uint8_t)r->kind,
 			  .last_part = r->last_part,
+			  .maybe_there = r->maybe_there,
 			  .number = r->number,
 			  .unix_ns = r->unix_ns,
 			  .spans = {r->key, r->protocol, r->service, r->method}};
@@ -162,7 +163,8 @@ bool spool_segment_next(struct bytes file, size_t *at, struct spool_segment_foun
 					     .kind = e.kind,
 					     .number = e.number,
 					     .unix_ns = e.unix_ns,
-					     .last_part = e.last_part};
+					     .last_part = e.last_part,
+					     .maybe_there = e.maybe_there};
 	memcpy(out->instance, e.instance, sizeof(e.instance));
 	memcpy(out->spans, e.spans, sizeof(e.spans));
 	*at += sizeof(e) + e.n + padding(e.n);
@@ -178,6 +180,7 @@ struct record *spool_segment_record(const struct spool_segment_found *f)
 	r->number = f->number;
 	r->unix_ns = f->unix_ns;
 	r->last_part = f->last_part;
+	r->maybe_there = f->maybe_there;
 	r->key = f->spans[0];
 	r->protocol = f->spans[1];
 	r->service = f->spans[2];

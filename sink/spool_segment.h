@@ -31,6 +31,7 @@ struct spool_segment_found {
 	enum record_kind kind;
 	uint64_t number, unix_ns;
 	bool last_part;
+	bool maybe_there; /* an attempt to send it may have arrived */
 	char instance[SPOOL_INSTANCE + 1];
 	struct record_span spans[4]; /* key, protocol, service, method */
 };

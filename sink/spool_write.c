@@ -88,36 +88,87 @@ static int item_add(struct spool_segment *g, const struct record *r)
 	return 0;
 }
 
-/* The record at the head of the queue */
-static int write_one(struct spool *s, struct record *r)
+/* What the disk takes for all files, each of them in whole blocks, with so many bytes more */
+static uint64_t bytes_with(const struct spool *s, uint64_t more)
 {
-	uint8_t entry[SPOOL_ENTRY_BYTES];
-	static const uint8_t zeros[8];
-	size_t pad, n = spool_segment_entry(entry, r, s->instance, &pad) + r->n + pad;
+	return s->stats.bytes + (s->stats.segments + 1) * BLOCK_BYTES + SPOOL_HEADER_BYTES + more;
+}
 
-	if (s->active && (s->active->bytes + n > s->cfg.segment_bytes && s->active->n))
+static uint64_t room_left(const struct spool *s)
+{
+	uint64_t now = bytes_with(s, 0);
+	return now < s->cfg.max_bytes ? s->cfg.max_bytes - now : 0;
+}
+
+struct batch {
+	uint8_t entry[BATCH][SPOOL_ENTRY_BYTES];
+	struct iovec v[3 * BATCH];
+	int n, n_v;
+	uint64_t bytes;
+};
+
+/* As many records from the head of the queue as fit into the segment, but one at least. */
+static void batch_fill(struct batch *b, const struct spool *s)
+{
+	static const uint8_t zeros[8];
+	uint64_t room = s->active ? s->active->bytes : SPOOL_HEADER_BYTES;
+	room = room < s->cfg.segment_bytes ? s->cfg.segment_bytes - room : 0;
+	b->n = b->n_v = 0;
+	b->bytes = 0;
+	for (struct record *r = s->queue.first; r && b->n < BATCH; r = r->next) {
+		size_t pad,
+			n = spool_segment_entry(b->entry[b->n], r, s->instance, &pad) + r->n + pad;
+		if (b->n && b->bytes + n > room)
+			return;
+		b->v[b->n_v++] = (struct iovec) {b->entry[b->n], SPOOL_ENTRY_BYTES};
+		b->v[b->n_v++] = (struct iovec) {r->data, r->n};
+		b->v[b->n_v++] = (struct iovec) {(void *)zeros, pad};
+		b->bytes += n;
+		b->n++;
+	}
+}
+
+/* A segment with room for the first record of the queue: the file is there after it. */
+static int segment_for(struct spool *s, const struct record *r)
+{
+	uint64_t n = SPOOL_ENTRY_BYTES + r->n + 8;
+	if (s->active && s->active->bytes + n > s->cfg.segment_bytes && s->active->n)
 		spool_seal(s);
 	int e = spool_make_room(s, n);
 	if (s->queue.first != r) /* a failed fsync put others before it */
 		return s->error;
-	if (e == 0 && !s->active)
-		e = segment_begin(s);
-	if (e == 0)
-		e = item_add(s->active, r);
+	return e == 0 && !s->active ? segment_begin(s) : e;
+}
+
+/* Records from the head of the queue: how many, or -errno. */
+static int write_batch(struct spool *s)
+{
+	struct batch b;
+	int e = segment_for(s, s->queue.first);
 	if (e < 0)
 		return e;
-	struct iovec v[3] = {{entry, sizeof(entry)}, {r->data, r->n}, {(void *)zeros, pad}};
+	batch_fill(&b, s);
+	if (b.n > 1 && room_left(s) < b.bytes) { /* near the cap: one by one */
+		b.n = 1;
+		b.n_v = 3;
+		b.bytes = b.v[0].iov_len + b.v[1].iov_len + b.v[2].iov_len;
+	}
+	uint32_t before = s->active->n;
+	struct record *r = s->queue.first;
+	for (int i = 0; i < b.n && e == 0; i++, r = r->next)
+		e = item_add(s->active, r);
 	off_t end = (off_t)s->active->bytes;
 	pthread_mutex_unlock(&s->lock);
-	e = write_all(s->fd, v, 3, end);
+	if (e == 0)
+		e = write_all(s->fd, b.v, b.n_v, end);
 	pthread_mutex_lock(&s->lock);
 	if (e < 0) {
-		s->active->n--;
+		s->active->n = before;
 		return e;
 	}
-	s->active->bytes += n;
-	s->stats.bytes += n;
-	return 0;
+	s->active->bytes += b.bytes;
+	s->stats.bytes += b.bytes;
+	return b.n;
 }
 
 bool spool_pin_some(struct spool *s, uint64_t now_ns)
@@ -139,24 +190,21 @@ bool spool_pin_some(struct spool *s, uint64_t now_ns)
 
 bool spool_write_some(struct spool *s, uint64_t now_ns)
 {
-	bool done = false;
-	if (now_ns < s->retry_ns)
+	if (now_ns < s->retry_ns || !s->queue.first)
 		return false;
-	for (int i = 0; i < BATCH && s->queue.first; i++) {
-		int e = write_one(s, s->queue.first);
-		if (e < 0) {
-			if (s->retry_ns <= now_ns)
-				spool_failed(s, e, "write");
-			return done;
-		}
-		done = true;
-		s->error = 0;
-		s->stats.failing = false;
-		if (!s->unsynced.first)
-			s->unsynced_since_ns = now_ns;
-		taken_push(&s->unsynced, taken_pop(&s->queue));
+	int n = write_batch(s);
+	if (n < 0) {
+		if (s->retry_ns <= now_ns)
+			spool_failed(s, n, "write");
+		return false;
 	}
-	return done;
+	s->error = 0;
+	s->stats.failing = false;
+	if (!s->unsynced.first)
+		s->unsynced_since_ns = now_ns;
+	while (n-- > 0)
+		taken_push(&s->unsynced, taken_pop(&s->queue));
+	return true;
 }
 
 /* What was written since the last good sync goes back, in front, and is written anew elsewhere: a failed fsync may
@@ -231,12 +279,6 @@ static struct spool_segment *evictable(struct spool *s)
 			return g;
 	}
 	return NULL;
-}
-
-/* What the disk takes for all files, each of them in whole blocks, with so many bytes more */
-static uint64_t bytes_with(const struct spool *s, uint64_t more)
-{
-	return s->stats.bytes + (s->stats.segments + 1) * BLOCK_BYTES + SPOOL_HEADER_BYTES + more;
 }
 
 int spool_make_room(struct spool *s, uint64_t bytes)

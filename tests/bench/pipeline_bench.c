@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Calls a second from packets in memory to encoded records in the null sink, on one core: keep-alive HTTP/1 over
- * a few connections, a reply of 1 KiB. `pipeline_bench [CALLS [REPLY_BYTES]]`, one line of figures on stdout.
+ * a few connections, a reply of 1 KiB. `pipeline_bench [CALLS [REPLY_BYTES [RULES]]]`, one line of figures on stdout.
+ * RULES: so many rules of sampling that each call is compared with and that none matches.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,6 +96,26 @@ static bool open_stages(struct bench *b, const uint16_t *port)
 	return true;
 }
 
+/* The service matches, the method too, the path begins as it does; the last condition fails. */
+static bool set_rules(struct recorder *r, size_t n)
+{
+	struct sample_rule rest, *rules = calloc(n + 1, sizeof(*rules));
+	bool failed = !rules;
+	for (size_t i = 0; i < n && !failed; i++) {
+		sample_rule_init(&rules[i]);
+		snprintf(rules[i].name, sizeof(rules[i].name), "rule%zu", i);
+		failed = sample_pattern_set(&rules[i].service, "items.*") < 0 ||
+			 sample_pattern_set(&rules[i].method, "GET") < 0 ||
+			 sample_pattern_set(&rules[i].path, "/api/*") < 0 ||
+			 !(rules[i].header[0].name = strdup("x-tenant")) ||
+			 sample_pattern_set(&rules[i].header[0].value, "gold") < 0;
+		rules[i].n_headers = 1;
+	}
+	sample_rule_rest(&rest, 1);
+	struct sampler *s = failed ? NULL : sampler_new(rules, n, &rest, 1);
+	return s && recorder_set_rules(r, &s) == 0;
+}
+
 static void connect_all(struct bench *b, uint16_t port)
 {
 	static const uint8_t lo[16] = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1};
@@ -147,7 +168,9 @@ int main(int argc, char **argv)
 				"Content-Length: %zu\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n",
 				reply_n)
 		      : -1;
-	if (head < 0 || !n || !open_stages(&b, &port))
+	size_t rules = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
+	if (head < 0 || !n || rules > SAMPLE_RULES_MAX || !open_stages(&b, &port) ||
+	    !set_rules(b.recorder, rules))
 		return 1;
 	memset(reply + head, 'x', reply_n);
 	connect_all(&b, port);

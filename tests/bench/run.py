@@ -5,7 +5,7 @@ Benchmarks beside tcpdump and GoReplay on the same workload: nginx (one worker),
 16 KiB, on loopback in a namespace of their own. Variants are interleaved; figures are medians with the
 least and the greatest. Writes a report in markdown.
 
-  run.py [--full] [--program build/sidetap] [--out build/bench/report.md] [--only stages|fixed|saturated|probe|memory]
+  run.py [--full] [--program build/sidetap] [--out build/bench/report.md] [--only stages|fixed|saturated|sampling|probe|memory]
 """
 
 import argparse
@@ -100,9 +100,9 @@ class Nothing(Tool):
 
 
 class Sidetap(Tool):
-    def __init__(self, name, program, sink, attach="auto"):
+    def __init__(self, name, program, sink, attach="auto", options=()):
         super().__init__(name)
-        self.program, self.sink, self.attach = program, sink, attach
+        self.program, self.sink, self.attach, self.options = program, sink, attach, options
         self.run = 0
 
     def start(self):
@@ -111,7 +111,7 @@ class Sidetap(Tool):
         if os.path.exists(ready):
             os.unlink(ready)
         self.spawn([self.program, "capture", "-p", str(PORT), "-a", self.attach, "-o",
-                    self.sink(self.run), "--ready-file", ready])
+                    self.sink(self.run), "--ready-file", ready, *self.options])
         self.wait_for("ready", lambda: os.path.exists(ready))
 
     def judge(self, text):
@@ -362,6 +362,105 @@ def report_probe(report, program, mode):
     report.table(["attached to", "program", "reply", "ns per run"], rows)
 
 
+def with_probe(tool, path, rate, seconds):
+    """As fixed(), and what the probe ran, per call."""
+    fd = enable_run_time()
+    try:
+        tool.start()
+        before = sum(ns for _, ns, _ in program_stats(tool.proc.pid).values())
+        cpu = cpu_seconds(tool.proc.pid)
+        out = load(path, FIXED_CONNECTIONS, rate, seconds)
+        settle(1)
+        probe = sum(ns for _, ns, _ in program_stats(tool.proc.pid).values()) - before
+        out["cpu_us"] = (cpu_seconds(tool.proc.pid) - cpu) * 1e6 / out["answered"]
+        out["probe_us"] = probe / 1e3 / out["answered"]
+        tool.stop()
+    finally:
+        os.close(fd)
+    return out
+
+
+def report_rules(report, mode):
+    """What rules that do not match cost a call, from packets in memory to the record."""
+    got = collections.defaultdict(list)
+    counts = (0, 1, 10, 100)
+    program = os.path.join(TOP, "build", "bench", "pipeline_bench")
+    for r in range(mode.rounds * 2 + 1):
+        say("rules")
+        for n in counts if r % 2 == 0 else reversed(counts):
+            line = net.run(program, "400000", "1024", str(n))
+            got[n].append(float(re.search(r"(\d+) ns a call", line).group(1)))
+    report.add("### Rules of sampling that match on service, method, path, a header, and do not match")
+    report.table(["rules", "ns a call", "more than none"], [
+        [n, spread(got[n], 0), spread([a - b for a, b in zip(got[n], got[0])], 0)] for n in counts])
+
+
+def watch_cpu(pid, seconds):
+    """CPU of a process and of its probes since now, every 0.2 s: [(time, seconds of CPU)]."""
+    def used():
+        return cpu_seconds(pid) + sum(ns for _, ns, _ in program_stats(pid).values()) / 1e9
+    begin, first, last, out = time.monotonic(), used(), 0.0, []
+    while time.monotonic() < begin + seconds:
+        now = used() - first
+        last = max(last, now)  # detached, the probes' time is gone
+        out.append((time.monotonic() - begin, last))
+        settle(0.2)
+    return out
+
+
+def worst_window(samples, seconds):
+    """The most CPU used within a window, per second of it"""
+    worst = 0
+    for i, (t, used) in enumerate(samples):
+        before = [u for s, u in samples[:i] if s >= t - seconds]
+        worst = max(worst, used - min(before, default=used))
+    return worst / seconds
+
+
+def report_budget(report, program, mode):
+    """A saturated service beside a small budget: what was used, and what is left for the service."""
+    rows = []
+    for budget in (5, 1):
+        say("budget of %d %%" % budget)
+        ratios, worst, steps = [], [], set()
+        for _ in range(mode.rounds):
+            fd = enable_run_time()
+            tool = Sidetap("budget", program, lambda _: "null:",
+                           options=("--budget-cpu", "%d%%" % budget))
+            tool.start()
+            pressure = subprocess.Popen([proxies.need("wrk"), "-t1", "-c%d" % SATURATED_CONNECTIONS, "-d14s",
+                                         "http://127.0.0.1:%d/1k" % PORT], stdout=subprocess.DEVNULL)
+            worst.append(worst_window(watch_cpu(tool.proc.pid, 14), 10) * 100 / budget)
+            pressure.wait()
+            steps.add(re.findall(r"governor: (\w+)", read(tool.out))[-1])
+            governed = wrk("/1k", mode.wrk_seconds)["rate"]
+            tool.stop()
+            os.close(fd)
+            ratios.append(governed / wrk("/1k", mode.wrk_seconds)["rate"])
+        rows.append(["%d %%" % budget, spread(worst, 2), " ".join(sorted(steps)), spread(ratios, 3)])
+    report.add("### A budget beside wrk, %d connections, 1 KiB: the worst 10 s of 14, the step at their end, and the "
+               "throughput then" % SATURATED_CONNECTIONS)
+    report.table(["budget", "worst 10 s, of the budget", "step", "ratio to none"], rows)
+
+
+def report_sampling(report, program, mode):
+    """Sampled captures beside none and a whole one."""
+    tools = [Nothing("none")] + [
+        Sidetap(name, program, lambda _: "null:", options=options) for name, options in (
+            ("all", ()), ("-s 1%", ("-s", "1%")), ("--connections 1%", ("--connections", "1%")))]
+    report_saturated(report, tools, mode)
+    for size, (path, rate) in WORKLOADS.items():
+        say("sampled, %s" % size)
+        got = rounds_of(mode.rounds, tools[1:],
+                        lambda t, p=path, r=rate: with_probe(t, p, r, mode.seconds))
+        report.add("### Sampled at a fixed rate: %d calls/s of %s" % (rate, size))
+        report.table(["variant", "CPU us per call", "of the probe, us per call"], [
+            [t.name, spread(column(got[t.name], "cpu_us"), 2),
+             spread(column(got[t.name], "probe_us"), 2)] for t in tools[1:]])
+    report_budget(report, program, mode)
+    report_rules(report, mode)
+
+
 def report_memory(report, program, mode):
     say("memory")
     report.add("### Memory: RssAnon, rings apart")
@@ -456,7 +555,8 @@ def inside(args):
                "nginx with one worker, %d keep-alive connections, everything on these CPUs." % (
                    time.strftime("%Y-%m-%d"), version, platform.release(), os.cpu_count(),
                    mode.rounds, mode.seconds, FIXED_CONNECTIONS), "")
-    only = args.only.split(",") if args.only else ["stages", "fixed", "saturated", "probe", "memory"]
+    only = args.only.split(",") if args.only else [
+        "stages", "fixed", "saturated", "sampling", "probe", "memory"]
     try:
         if "stages" in only:
             report_stages(report, mode)
@@ -466,6 +566,8 @@ def inside(args):
             report_fixed(report, tools, mode)
         if "saturated" in only:
             report_saturated(report, tools, mode)
+        if "sampling" in only:
+            report_sampling(report, args.program, mode)
         if "probe" in only:
             report_probe(report, args.program, mode)
         if "memory" in only:
@@ -490,7 +592,7 @@ def main():
     p.add_argument("--full", action="store_true", help="more rounds, a real broker (about 30 minutes)")
     p.add_argument("--program", default=os.path.join(TOP, "build", "sidetap"))
     p.add_argument("--out", default=os.path.join(TOP, "build", "bench", "report.md"))
-    p.add_argument("--only", default="", help="of stages,fixed,saturated,probe,memory")
+    p.add_argument("--only", default="", help="of stages,fixed,saturated,sampling,probe,memory")
     p.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = p.parse_args()
     args.program, args.out = os.path.abspath(args.program), os.path.abspath(args.out)

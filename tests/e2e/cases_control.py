@@ -292,7 +292,7 @@ def ctl_finds_it(t):
     calls(2)
     screen = ctl(t, "status")
     t.check(len(screen.splitlines()) <= 24, "more than a screen:\n" + screen)
-    for word in ("attached", "traffic", "calls", "sampling", "lost", "sink", "limits", "config",
+    for word in ("attached", "traffic", "calls", "sampling", "lost", "sink", "limits", "budget", "config",
                  "loop", cap.sink, str(cap.pid)):
         t.check(word in screen, "%s is not in:\n%s" % (word, screen))
     t.check("(--no-reattach" not in screen, screen)

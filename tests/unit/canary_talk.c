@@ -238,7 +238,7 @@ static void http2_streams(struct talk *t, unsigned n)
 		block(b, DIR_REQUEST, id, 0,
 		      PAIRS(":method", "POST", ":scheme", "http", ":path", path, ":authority", "h",
 			    "authorization", auth, "cookie", pair, "cookie", pair, "x-tenant-k",
-			    key, "content-type", "application/json"));
+			    key, "x-tenant-v", c_(t), "content-type", "application/json"));
 		json_body(&body, t);
 		data(b, id, END_STREAM, &body);
 		b = segment(t, DIR_RESPONSE);

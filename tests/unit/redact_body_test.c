@@ -70,6 +70,7 @@ static void multiparts(void **state)
 		{"--AaB03x\n" PIN "\n\n" SECRET "\n--AaB03x--\n",
 		 NULL}, /* who knows where it ends */
 		{PART(PIN, SECRET "\n--AaB03x\r\nmore") "--AaB03x--", NULL},
+		{PART(PIN, SECRET "\r\n--AaB03x\nmore") "--AaB03x--", NULL},
 		{"no boundary at all", NULL},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)

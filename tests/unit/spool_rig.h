@@ -109,6 +109,7 @@ static inline struct record *make(uint64_t number, size_t n)
 	r->last_part = true;
 	r->unix_ns = number * 1000;
 	r->key = (struct record_span) {1, 5};
+	r->maybe_there = number % 3 == 0;
 	return r;
 }
 
@@ -156,6 +157,7 @@ static inline bool next(struct rig *g, struct spool_read *out)
 				assert_int_equal(out->r->data[j], byte_of(out->r->number, j));
 			assert_int_equal(out->r->unix_ns, out->r->number * 1000);
 			assert_int_equal(out->r->key.n, 5);
+			assert_int_equal(out->r->maybe_there, out->r->number % 3 == 0);
 			return true;
 		}
 		if (spool_is_drained(g->s))

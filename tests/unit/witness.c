@@ -31,6 +31,7 @@ static void on_packet(void *ctx, const struct packet *p)
 		    (s->slot != p->slot || s->tag != p->tag); /* one connection, one verdict */
 	s->slot = p->slot;
 	s->tag = p->tag;
+	s->share = p->share;
 	if (!s->based[dir])
 		s->base[dir] = p->seq + ((p->flags & TCP_SYN) != 0);
 	s->based[dir] = true;

@@ -17,7 +17,7 @@ struct witness {
 	uint32_t base[2];
 	bool based[2];
 	uint64_t scope, wrong, events, cut;
-	uint32_t largest, slot, tag;
+	uint32_t largest, slot, tag, share;
 	unsigned syn, fin, rst;
 	uint8_t first_flags;
 };

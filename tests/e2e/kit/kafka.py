@@ -2,7 +2,9 @@
 """kcat, protoc, the mock cluster and the real broker."""
 
 import os
+import re
 import shutil
+import signal
 import struct
 import subprocess
 
@@ -32,12 +34,95 @@ def start_broker(directory, port):
     return "127.0.0.1:%d" % port
 
 
-def create_topics(bootstrap, partitions, *names):
+def topic_tool(bootstrap, *args):
     tools = broker_sh("tools")
-    r = subprocess.run([os.path.join(tools, "topic"), bootstrap, str(partitions), *names],
+    r = subprocess.run([os.path.join(tools, "topic"), bootstrap, *args],
                        check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if r.returncode:
         raise RuntimeError(r.stdout)
+
+
+def create_topics(bootstrap, partitions, *names, replicas=1, config=()):
+    """config: "max.message.bytes=5000" and the like."""
+    options = ["-r", str(replicas)] + [x for c in config for x in ("-c", c)]
+    topic_tool(bootstrap, str(partitions), *options, *names)
+
+
+def delete_topics(bootstrap, *names):
+    topic_tool(bootstrap, "delete", *names)
+
+
+class Broker:
+    """A real broker, or with mode "cluster" three, or with "secure" one with TLS and SASL too; and what befalls it."""
+
+    def __init__(self, directory, port=9392, mode="start"):
+        self.directory, self.port, self.mode = directory, port, mode
+        self.start()
+
+    def start(self):
+        if not shutil.which("mvn") and not os.path.isdir(os.path.join(TOP,
+                                                                      "build/cache/kafka/libs")):
+            raise Skip("Maven is not installed")
+        broker_sh(self.mode, self.directory, str(self.port))
+
+    @property
+    def bootstrap(self):
+        ports = range(self.port, self.port + (6 if self.mode == "cluster" else 2), 2)
+        return ",".join("127.0.0.1:%d" % p for p in ports)
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def pid(self, node=None):
+        with open(os.path.join(self.directory, str(node) if node else "", "pid"),
+                  encoding="utf-8") as f:
+            return int(f.read())
+
+    def signal(self, sig, node=None):
+        os.kill(self.pid(node), sig)
+
+    def kill(self, node=None):
+        """kill -9; returns when it is gone."""
+        pid = self.pid(node)
+        os.kill(pid, signal.SIGKILL)
+        net.wait_until("the broker's end", lambda: not alive(pid), 10)
+
+    def restart(self, node=None):
+        if node:
+            broker_sh("node", self.directory, str(self.port), str(node))
+        else:
+            self.start()
+
+    def stop(self):
+        broker_sh("stop", self.directory)
+
+    def codecs(self, topic):
+        """Of the batches of a topic's first segments: bits 0-2 of the attributes (4: zstd)."""
+        out = set()
+        for name in os.listdir(self.path("data")):
+            if re.fullmatch(re.escape(topic) + r"-\d+", name):
+                out |= segment_codecs(os.path.join(self.path("data"), name,
+                                                   "00000000000000000000.log"))
+        return out
+
+
+def alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid, encoding="utf-8") as f:
+            return f.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def segment_codecs(path):
+    """RecordBatch of Kafka's protocol guide: baseOffset 8, batchLength 4, ..., attributes at 21."""
+    out = set()
+    with open(path, "rb") as f:
+        while len(head := f.read(23)) == 23:
+            length = struct.unpack(">i", head[8:12])[0]
+            out.add(head[22] & 7)
+            f.seek(length + 12 - 23, os.SEEK_CUR)
+    return out
 
 
 class Mock:
