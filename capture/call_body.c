@@ -281,6 +281,12 @@ void calls_set_limits(struct calls *cs, const struct call_limits *limits)
 	cs->limits.part_ns = limits->part_ns;
 }
 
+/* The least of the configuration's when it opened, the budget's now, and its rule's. */
+static uint64_t body_max(const struct calls *cs, const struct call *c)
+{
+	return least64(c->body_limit, least64(cs->body_max, c->body_max));
+}
+
 void call_body_add(struct calls *cs, struct call *c, enum dir dir, const struct piece *p)
 {
 	struct call_message *m = &c->msg[dir];
@@ -290,10 +296,8 @@ void call_body_add(struct calls *cs, struct call *c, enum dir dir, const struct 
 	}
 	m->body_bytes += p->missing + p->body.n;
 	if (p->body.p && p->body.n && !m->count_only && c->sampled)
-		body_keep(cs, c, dir,
-			  bytes_head(p->body,
-				     call_message_room(c, dir, p->body.n,
-						       least64(least64(c->body_limit, cs->body_max),
-							       c->body_max))));
+		body_keep(
+			cs, c, dir,
+			bytes_head(p->body, call_message_room(c, dir, p->body.n, body_max(cs, c))));
 	stream_begin(cs, c);
 }

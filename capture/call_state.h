@@ -12,7 +12,7 @@ struct calls {
 	struct hash_key key;
 	struct list open, tunnels, wait, parts, pool;
 	size_t n_open, n_pool, n_graves;
-	uint64_t body_max; /* kept of each body now, whatever a call's own limit is */
+	uint64_t body_max; /* of a body, by calls_set_body() */
 	uint64_t bodies, heads; /* memory of open calls */
 	uint64_t opened, exits[CALL_EXITS];
 	uint64_t started, ended[CUT_N];

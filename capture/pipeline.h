@@ -104,6 +104,9 @@ struct pipeline_status {
 	const struct attach_ops *attach_ops;
 	struct recorder_totals totals;
 	double seconds;
+	bool governed; /* a budget is set */
+	bool probe_measured; /* the probe's part of the CPU is; else estimated */
+	struct governor_state governor;
 	const char *instance;
 	uint64_t start_unix_ns, attached_unix_ns; /* attached: 0 when not */
 	uint64_t attachments; /* since the start */
@@ -113,9 +116,6 @@ struct pipeline_status {
 	uint64_t calls_seen, sink_records, sink_bytes; /* of the sink: taken, not yet reported */
 	const struct settings *settings; /* in force */
 	struct pipeline_config config;
-	bool governed; /* a budget is set */
-	bool probe_measured; /* the probe's part of the CPU is; else estimated */
-	struct governor_state governor;
 };
 struct pipeline_status pipeline_status(const struct pipeline *p);
 bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls);

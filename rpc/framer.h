@@ -10,7 +10,8 @@
  * Property that every framer must pass (tests/unit/split_test.c, over the whole protocol table): the
  * messages do not depend on how the bytes were cut into calls of next().
  *
- * A new protocol is one file rpc/NAME.c that exports framer_NAME, and one line in rpc/protocols.h.
+ * A new protocol is one file rpc/NAME.c that exports framer_NAME, and one line in rpc/protocols.h; step by
+ * step: docs/protocols.md, section 7.
  *
  * How the harder protocols fit:
  *  - an envelope that is part of the body (Thrift, Kitex Protobuf): HEAD | BODY in one piece, the
@@ -114,6 +115,7 @@ struct head {
 	enum call_type type; /* of a request, as far as its head tells */
 	const struct header *headers; /* trailers with PIECE_END */
 	size_t n_headers;
+	/* Those of both messages end in one map of the call: of one name the later stays, lists of "unknown" are joined. */
 	const struct attribute *attributes;
 	size_t n_attributes;
 };
@@ -224,7 +226,8 @@ struct framer_ops {
 	 *  n > 0   n bytes are done, and `out` says what they were (what may be 0: part of the message)
 	 *  n == 0  and out->what != 0: a piece that consumes nothing (an END after a gap, a SWITCH)
 	 *  n == 0  and out->what == 0: needs more; *need is how many bytes from in.p on at least (0: any);
-	 *          nothing visible has changed, the same bytes come again with more behind them
+	 *          nothing visible has changed, the same bytes come again with more behind them, maybe still
+	 *          fewer than *need
 	 *  -EPROTO out->flags says why, out->corr where. Flags set: this is not (or no longer) the protocol,
 	 *          for good. Flags 0: out of step after a loss or a late join; as after a lost gap() the
 	 *          open message of this direction is given up and resync() may bring it back.

@@ -43,8 +43,22 @@ bool sized_reply_waits(struct sized *s, uint64_t id, struct piece *out)
 	return true;
 }
 
+/* A message of this direction that travels on the other one (a call of the server) is given up with it: what is left of it
+ * belongs to no call. */
+static void reverse_lose(struct sized_side *d, enum dir dir)
+{
+	if (d->dir != dir)
+		return;
+	if (d->phase == SIZED_BODY)
+		d->phase = SIZED_CONTROL;
+	else if (d->phase == SIZED_OWED_END)
+		d->phase = SIZED_HEAD;
+	d->missing = 0;
+}
+
 static void side_lose(struct sized *s, enum dir dir)
 {
+	reverse_lose(&s->side[dir_other(dir)], dir);
 	s->side[dir] = (struct sized_side) {.phase = SIZED_LOST};
 	s->uncertain = true;
 	if (dir == DIR_REQUEST)
@@ -62,6 +76,7 @@ int64_t sized_bad(struct sized *s, enum dir dir, struct piece *out)
 {
 	if (s->uncertain)
 		return sized_lost(s, dir, out);
+	reverse_lose(&s->side[dir_other(dir)], dir);
 	s->side[dir] = (struct sized_side) {.phase = SIZED_BAD, .flags = FLAG_PROTOCOL_ERROR};
 	out->what = 0;
 	out->flags = FLAG_PROTOCOL_ERROR;

@@ -31,6 +31,7 @@ struct sized_side {
 
 struct sized {
 	struct sized_side side[2];
+	/* From the limits; compared by the protocol's own next() and check() */
 	uint64_t frame_max; /* a longer claim is no frame */
 	uint32_t head_max; /* nor is one with a longer head */
 	uint64_t asked[SIZED_ASKED_MAX]; /* ids of the requests that came last */
@@ -43,7 +44,8 @@ struct sized {
 
 void sized_init(struct sized *s, const struct framer_limits *limits, bool late);
 
-/* Notes the id of a request; its place among the SIZED_ASKED_MAX. */
+/* Notes the id of a request that awaits a reply: for each as its head is given out, or a reply behind a loss is not
+ * found by it. Its place among the SIZED_ASKED_MAX. */
 unsigned sized_ask(struct sized *s, uint64_t id);
 /* The place of the newest request with this id; -1: none of the last ones. */
 int sized_asked(const struct sized *s, uint64_t id);
@@ -94,7 +96,7 @@ struct sized_format {
 	/*
 	 * Could a frame begin at in.p[0]? As strict as a look at its head and the first bytes of its body allows. 1:
 	 * *f is filled; 0: needs more than in.n bytes to tell (never more than a head that may be gathered);
-	 * -EPROTO: no. What it says 1 to, next() must take.
+	 * negative: no. What it says 1 to, next() must take.
 	 */
 	int (*check)(const struct sized *s, enum dir dir, struct bytes in, struct sized_frame *f);
 };

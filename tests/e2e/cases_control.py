@@ -357,6 +357,10 @@ def V10_not_root_ctl(t):
 
 
 def check_seccomp(t, cap):
+    def main_thread():
+        with open("/proc/%d/status" % cap.pid, encoding="utf-8") as f:
+            return "Seccomp:\t2" in f.read()
+    net.wait_until("the sandbox, which follows the ready file", main_thread, 10)
     for tid in os.listdir("/proc/%d/task" % cap.pid):
         with open("/proc/%d/task/%s/status" % (cap.pid, tid), encoding="utf-8") as f:
             text = f.read()
