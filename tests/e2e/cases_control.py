@@ -154,6 +154,7 @@ def C1_bad_file_is_refused(t):
     net.wait_until("the good one", lambda: status(t)["config"]["version"] == 2, 10)
     t.check("error" not in status(t)["config"], "an error stays in the status")
     calls(3)
+    net.wait_until("their calls", lambda: status(t)["traffic"]["calls_seen"] == 3, 10)
     write(path, "port: 1\nattach: socket\nspool-size: 2MiB\n")
     net.wait_until("the third", lambda: status(t)["config"]["version"] == 3, 10)
     for name in ("spool-size",):
