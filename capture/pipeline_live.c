@@ -181,7 +181,8 @@ int pipeline_resume(struct pipeline *p, char *err, size_t err_n)
 		return -EPERM;
 	}
 	p->paused = false; /* when it fails, the loop tries again each second */
-	return pipeline_attach(p, NULL, err, err_n);
+	/* by the governor: it attaches when there is room */
+	return p->governed_off ? 0 : pipeline_attach(p, NULL, err, err_n);
 }
 
 struct pipeline_status pipeline_status(const struct pipeline *p)
