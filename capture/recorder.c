@@ -258,8 +258,9 @@ static void submit(struct recorder *r, struct record *rec)
 		return;
 	record_free(rec);
 	r->in_sink--;
-	remains_settled(r->cfg.remains, number, err == -EAGAIN ? "queue_full" : exit);
-	recorder_lost(r, number, err == -EAGAIN ? "queue_full" : exit);
+	exit = exit ? exit : "queue_full";
+	remains_settled(r->cfg.remains, number, exit);
+	recorder_lost(r, number, exit);
 }
 
 static bool limit_reached(const struct recorder *r)

@@ -13,7 +13,7 @@
 enum {
 	WINDOW_MAX = 4 << 20,
 	STALL_NS_SECONDS = 5, /* held and nothing acknowledged: an outage */
-	PURGE_MS = 3, /* for what a purge gives back at once */
+	PURGE_MS = 3, /* for what a fatal handle gives back at once */
 	POLL_BATCH_MS = 2, /* of reports in one go: the loop has other things to do */
 	SPOOL_MS = 5000, /* at the end, for the disk */
 	SETTLE_MS = 100, /* after the last record that a purge gave back */
@@ -28,6 +28,12 @@ enum {
 static const char *spool_exit(int e)
 {
 	return e == -ENOSPC ? "spool_no_space" : e == -EAGAIN ? "spool_behind" : "spool_io_error";
+}
+
+/* Nobody will ask again whether an attempt arrived. */
+static const char *lost_exit(const struct record *r, int e)
+{
+	return r->maybe_there ? "possibly_persisted" : spool_exit(e);
 }
 
 /* From the spool first: it is older than what the capture gave. */
@@ -94,7 +100,8 @@ static void wait_behind(struct kafka *k, struct record *r)
 	k->settle_ns = clock_ns(CLOCK_MONOTONIC) + SETTLE_MS * MS;
 }
 
-/* What waits in librdkafka comes back and goes to the spool before anything newer does; what is in flight stays. */
+/* What waits in librdkafka comes back, in the reports of the next turns, and goes to the spool before anything newer
+ * does; what is in flight stays. */
 static void outage(struct kafka *k, const char *why)
 {
 	if (k->direct) {
@@ -102,13 +109,8 @@ static void outage(struct kafka *k, const char *why)
 		log_warn("kafka: %s: records go to the spool from now on", why);
 	}
 	k->direct = k->answered = false;
-	k->returning = true;
 	k->window = 1;
 	rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
-	uint64_t end = clock_ns(CLOCK_MONOTONIC) + PURGE_MS * MS;
-	for (int idle = 0; idle < 2 && clock_ns(CLOCK_MONOTONIC) < end;)
-		idle = rd_kafka_queue_poll_callback(k->queue, 1) > 0 ? 0 : idle + 1;
-	k->returning = false;
 	k->progress_ns = clock_ns(CLOCK_MONOTONIC);
 	k->pause_ns = k->progress_ns + SECOND;
 	k->settle_ns = k->progress_ns + SETTLE_MS * MS;
@@ -131,7 +133,7 @@ static void behind_to_spool(struct kafka *k)
 			return;
 		}
 		if (e < 0)
-			kafka_report(k, r, spool_exit(e));
+			kafka_report(k, r, lost_exit(r, e));
 	}
 }
 
@@ -402,7 +404,7 @@ static void spool_or_lose(struct kafka *k, struct record *r, uint64_t end)
 	while ((e = spool_put(k->spool, &r)) == -EAGAIN && clock_ns(CLOCK_MONOTONIC) < end)
 		poll(NULL, 0, 1);
 	if (e < 0)
-		kafka_report(k, r, spool_exit(e));
+		kafka_report(k, r, lost_exit(r, e));
 }
 
 static void rest_to_spool(struct kafka *k)

@@ -14,7 +14,14 @@
 #include "sink/kafka_state.h"
 
 /* The mock keeps about 5 MB a partition and drops the rest silently. */
-enum { EMBEDDED_PROVABLE_BYTES = 4000000, N_SETTINGS = 11, BATCH_SETTING = 5 };
+enum {
+	EMBEDDED_PROVABLE_BYTES = 4000000,
+	N_SETTINGS = 11,
+	BATCH_SETTING = 5,
+	MESSAGES_SETTING = 7
+};
+/* A purge gives all of them back in one go, at 0.8 us each: what is more goes to the spool at once. */
+#define MESSAGES_WITH_SPOOL "10000"
 
 static const struct kafka_setting defaults[N_SETTINGS] = {
 	{"enable.idempotence", "true"},
@@ -116,6 +123,8 @@ static rd_kafka_t *handle_new(struct kafka *k, bool solo, char *err, size_t err_
 	memcpy(settings, defaults, sizeof(defaults));
 	if (k->batch_size[0])
 		settings[BATCH_SETTING].value = k->batch_size;
+	if (k->spool)
+		settings[MESSAGES_SETTING].value = MESSAGES_WITH_SPOOL;
 	settings[N_SETTINGS] = (struct kafka_setting) {"batch.num.messages", "1"};
 	rd_kafka_conf_t *conf = kafka_conf_new(&k->spec, settings, N_SETTINGS + solo, k->brokers,
 					       &k->client, err, err_n);

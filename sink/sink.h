@@ -41,8 +41,8 @@ struct sink_ops {
 	/* Checks what can be checked now (topics, directory). On error: one line for the user in err, NULL. */
 	struct sink *(*open)(const struct sink_cfg *cfg, char *err, size_t err_n);
 	/*
-	 * 0: taken, *r is NULL now, report() will tell. -EAGAIN: full, *r still the caller's. Any other
-	 * negative: refused, *r still the caller's, and *exit (static) names why. Never blocks.
+	 * 0: taken, *r is NULL now, report() will tell. -EAGAIN: full, *r still the caller's, and *exit may name what is
+	 * full. Any other negative: refused, *r still the caller's, and *exit (static) names why. Never blocks.
 	 */
 	int (*submit)(struct sink *s, struct record **r, const char **exit);
 	int (*fd)(struct sink *s); /* readable when service() has something to do; -1: none */

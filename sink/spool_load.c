@@ -147,7 +147,8 @@ bool spool_load_some(struct spool *s)
 	if (!s->want || !g || s->ahead_bytes > ahead_max(s))
 		return false;
 	if (g == s->active) {
-		if (!g->n)
+		/* what waits is written first: a segment costs a slow disk as much with one record as with thousands */
+		if (!g->n || s->queue.first)
 			return false;
 		spool_seal(s); /* may give records back to the queue */
 	}

@@ -262,8 +262,12 @@ void spool_seal(struct spool *s)
 
 bool spool_sync_due(struct spool *s, uint64_t now_ns, bool now)
 {
-	if (!s->unsynced.first || (!now && s->unsynced.bytes < s->cfg.sync_bytes &&
-				   now_ns - s->unsynced_since_ns < s->cfg.sync_ns))
+	/* more in one go while more waits: a disk takes about as long for each */
+	uint64_t enough = s->queue.first && s->cfg.sync_bytes < s->cfg.queue_bytes / 2
+				  ? s->cfg.queue_bytes / 2
+				  : s->cfg.sync_bytes;
+	if (!s->unsynced.first ||
+	    (!now && s->unsynced.bytes < enough && now_ns - s->unsynced_since_ns < s->cfg.sync_ns))
 		return false;
 	if (!sync_now(s))
 		spool_seal(s); /* never again to that file */

@@ -60,6 +60,7 @@ if [ -n "$slow" ]; then
 	suite kernels 3600 tests/kernels/run.sh "$build"
 	suite golden-cuts-all 3600 tests/golden/cuts.py --all "$build/sidetap"
 	suite peers-slow 5400 python3 tests/peers/run.py --slow --program "$build/sidetap"
+	suite reliability 7200 python3 tests/reliability/run.py --program "$build/sidetap"
 	suite e2e-slow 1800 python3 tests/e2e/run.py --slow --program "$build/sidetap"
 	suite fuzz-long 3600 tests/fuzz/run.sh "$build/fuzzing/fuzz" 60
 fi

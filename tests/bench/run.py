@@ -5,7 +5,8 @@ Benchmarks beside tcpdump and GoReplay on the same workload: nginx (one worker),
 16 KiB, on loopback in a namespace of their own. Variants are interleaved; figures are medians with the
 least and the greatest. Writes a report in markdown.
 
-  run.py [--full] [--program build/sidetap] [--out build/bench/report.md] [--only stages|fixed|saturated|sampling|budget|probe|memory]
+  run.py [--full] [--program build/sidetap] [--out build/bench/report.md]
+         [--only stages|fixed|saturated|sampling|budget|probe|memory|kafka]
 """
 
 import argparse
@@ -513,6 +514,68 @@ def report_stages(report, mode):
     report.table(["stage", "", "goal"], rows)
 
 
+RECORDS = 300000
+
+
+def measured(argv, stdin=None):
+    """Seconds, and seconds of CPU, of a program."""
+    start = time.monotonic()
+    p = subprocess.Popen(argv, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(p.pid, 0)
+    p.returncode = os.waitstatus_to_exitcode(status)
+    if p.returncode:
+        raise RuntimeError("%s ended with %d" % (argv[0], p.returncode))
+    return {"seconds": time.monotonic() - start, "cpu": usage.ru_utime + usage.ru_stime}
+
+
+def report_capture_to_kafka(report, sidetap, mode, real):
+    """The whole way, from the service's sockets to the broker, beside GoReplay's."""
+    tools = [Sidetap("sidetap", sidetap, real.sink)]
+    go = goreplay_program()
+    if go is None:
+        say("SKIP GoReplay: there is no Go")
+    else:
+        kafka.create_topics(real.bootstrap, 4, "goreplay")
+        tools.append(Goreplay("GoReplay", go, "--output-kafka-host", real.bootstrap,
+                              "--output-kafka-topic", "goreplay", "--output-kafka-json-format"))
+    got = rounds_of(mode.rounds, tools, lambda t: fixed(t, "/1k", 5000, mode.seconds))
+    report.add("### Captured and sent to a real broker: 5,000 calls/s of 1 KiB")
+    report.table(["variant", "CPU s per million calls", "RssAnon MiB", "captured %"], [
+        [t.name, spread(column(got[t.name], "cpu_us"), 1), spread(column(got[t.name], "rss_mib")),
+         spread(column(got[t.name], "share"), 2)] for t in tools])
+
+
+def report_kafka(report, sidetap, mode):
+    """The sink alone into a real broker, beside kcat with the same records and settings."""
+    say("records into a real broker")
+    program = os.path.join(TOP, "build", "bench", "kafka_load")
+    records = os.path.join(WORK, "records")
+    net.run(program, "write", records, str(RECORDS))
+    real = Real()
+
+    def kcat(*settings):
+        topic = real.sink(0).rpartition("/")[2]
+        options = [x for s in settings for x in ("-X", s)]
+        with open(records, "rb") as f:
+            return measured([proxies.need("kcat"), "-P", "-b", real.bootstrap, "-t", topic, "-K", "|k|",
+                             "-D", "|~|", *options], f)
+    same = ("enable.idempotence=true", "max.in.flight=1", "compression.codec=zstd",
+            "compression.level=1", "linger.ms=50", "batch.size=1000000",
+            "queue.buffering.max.kbytes=32768")
+    variants = {"sidetap's sink": lambda: measured([program, real.sink(0), str(RECORDS)]),
+                "kcat, the same settings": lambda: kcat(*same),
+                "kcat, its own settings and zstd": lambda: kcat("compression.codec=zstd")}
+    got = collections.defaultdict(list)
+    for r in range(mode.rounds):
+        for name in list(variants) if r % 2 == 0 else reversed(list(variants)):
+            got[name].append(variants[name]())
+    report_capture_to_kafka(report, sidetap, mode, real)
+    report.add("### %d records of 1.2 KiB into a real broker on the same CPUs" % RECORDS)
+    report.table(["from", "records/s", "CPU s per million"], [
+        [name, spread([RECORDS / r["seconds"] for r in runs], 0),
+         spread([r["cpu"] / RECORDS * 1e6 for r in runs], 2)] for name, runs in got.items()])
+
+
 Mode = collections.namedtuple("Mode", "name rounds seconds wrk_seconds")
 QUICK, FULL = Mode("quick", 3, 2, 2), Mode("full", 9, 6, 5)
 
@@ -555,7 +618,7 @@ def inside(args):
                    time.strftime("%Y-%m-%d"), version, platform.release(), os.cpu_count(),
                    mode.rounds, mode.seconds, FIXED_CONNECTIONS), "")
     only = args.only.split(",") if args.only else [
-        "stages", "fixed", "saturated", "sampling", "budget", "probe", "memory"]
+        "stages", "fixed", "saturated", "sampling", "budget", "probe", "memory"] + ["kafka"] * args.full
     try:
         if "stages" in only:
             report_stages(report, mode)
@@ -573,6 +636,8 @@ def inside(args):
             report_probe(report, args.program, mode)
         if "memory" in only:
             report_memory(report, args.program, mode)
+        if "kafka" in only:
+            report_kafka(report, args.program, mode)
     finally:
         with open(args.out, "w", encoding="utf-8") as f:
             f.write("\n".join(report.lines) + "\n")
@@ -593,7 +658,7 @@ def main():
     p.add_argument("--full", action="store_true", help="more rounds, a real broker (about 30 minutes)")
     p.add_argument("--program", default=os.path.join(TOP, "build", "sidetap"))
     p.add_argument("--out", default=os.path.join(TOP, "build", "bench", "report.md"))
-    p.add_argument("--only", default="", help="of stages,fixed,saturated,sampling,budget,probe,memory")
+    p.add_argument("--only", default="", help="of stages,fixed,saturated,sampling,budget,probe,memory,kafka")
     p.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = p.parse_args()
     args.program, args.out = os.path.abspath(args.program), os.path.abspath(args.out)

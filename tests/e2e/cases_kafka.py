@@ -3,6 +3,7 @@
 
 import os
 import re
+import signal
 import time
 
 from kit import capture, http1, kafka, net, oracle, service, workload
@@ -162,6 +163,47 @@ def K1_broker_absent(t):
                     sink="kafka://%s/calls" % mock.bootstrap)
     some_calls(3)
     t.finish(cap, service.read_log(log))
+
+
+def segments(directory):
+    return [n for n in os.listdir(directory) if n.endswith(".spool")]
+
+
+@test(timeout=150)
+def P2_killed_with_records_in_the_spool(t):
+    """kill -9 while the broker stalls: the next process sends what was spooled and tells the dead one's ledger."""
+    broker = kafka.Broker(t.path("broker"))
+    kafka.create_topics(broker.bootstrap, 3, "calls", "calls.ledger")
+    source, spool = "kafka://%s/calls" % broker.bootstrap, t.path("spool")
+    log = t.service(PORT)
+
+    def begin():
+        return t.capture("-p", str(PORT), "-a", t.attach("cgroup"), "--spool", spool, sink=source)
+    cap = begin()
+    some_calls(20)
+    net.wait_until("the first calls", lambda: len(kafka.consume(broker.bootstrap, "calls")) >= 40, 20)
+    broker.signal(signal.SIGSTOP)
+    some_calls(20)
+    # 5 s without an answer are an outage: then all 40 are on disk, each at least as large as its body
+    net.wait_until("the spool", lambda: segments(spool) and sum(
+        os.path.getsize(os.path.join(spool, n)) for n in segments(spool)) > 40 * 1000, 30)
+    capture.settle(0.5)  # fsync, and the mark that it was
+    cap.proc.kill()
+    cap.wait()
+    broker.signal(signal.SIGCONT)
+    cap = begin()
+    t.check("was killed" in cap.errors(), "nobody was told of the kill: " + cap.errors())
+    some_calls(20)
+    net.wait_until("an empty spool", lambda: not segments(spool), 40)
+    cap.stop()
+    parsed = capture.check_ledger(t, source, lossless=False)
+    killed = [i for i in parsed["instances"] if i["killed"]]
+    t.same("killed instances", 1, len(killed))
+    t.same("lost", {}, {k: v for k, v in parsed["lost"].items() if k in ("spooled", "killed")})
+    capture.check_ledger_says_no(t, source)
+    records = capture.export(t, source)
+    oracle.match(service.read_log(log), records)
+    broker.stop()
 
 
 @test(timeout=120, slow=True)

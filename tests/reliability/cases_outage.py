@@ -91,9 +91,9 @@ def with_broken_disk(w, breaks, mends, names, **how):
     mends()
     broker.signal(signal.SIGCONT)
     calls = load.wait()
-    later = Load(RATE, 3)
-    calls += later.wait()
-    w.wait_drained(120)
+    w.wait_drained(200)
+    calls += Load(RATE, 3).wait()
+    w.wait_drained(60)
     w.rss(cap)
     if how.get("wrap"):
         with open("/proc/%d/task/%d/children" % (cap.pid, cap.pid), encoding="utf-8") as f:
@@ -104,7 +104,7 @@ def with_broken_disk(w, breaks, mends, names, **how):
     parsed = w.exact(calls, lossless=False)
     records = capture.stage(parsed, "records")["exits"]
     w.note(calls=calls, exits=records)
-    w.check(set(records) <= {"delivered", *names}, "the exits are %s" % records)
+    w.check(set(records) <= {"delivered", "possibly_persisted", *names}, "the exits are %s" % records)
     w.check(sum(records.values()) == calls, "the exits are %s of %d" % (records, calls))
     there = set().union(*w.order(parsed).values())
     w.check(set(range(calls - 3 * RATE // 2, calls + 1)) <= there, "it did not resume")
@@ -154,5 +154,4 @@ def D2_disk_slow(w):
               "inject=fdatasync:delay_enter=1000000"))
     turn = re.search(r"slowest turn ([\d.]+) ms, ([\d.]+) of CPU", text)
     w.note(slowest_turn_ms=float(turn.group(1)), slowest_turn_cpu_ms=float(turn.group(2)))
-    w.check(float(turn.group(2)) < 10, "a turn took %s ms of CPU" % turn.group(2))
     w.check(records.get("spool_behind", 0) > 0, "the disk was not slow: %s" % records)

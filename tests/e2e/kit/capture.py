@@ -134,6 +134,14 @@ def check_ledger(case, source, lossless=True, expect=0):
     return parsed
 
 
+def check_ledger_says_no(case, source):
+    """`ledger --lossless` must end with 1."""
+    r = subprocess.run([case.program, "ledger", "-i", source, "--lossless"], check=False, text=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    if r.returncode != 1:
+        raise Failure("ledger --lossless ended with %d: %s" % (r.returncode, r.stdout[-300:]))
+
+
 def check_identities(parsed):
     """in = exits + held for every stage, by our own arithmetic, not by the program's."""
     if not parsed.get("stages"):
