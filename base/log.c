@@ -171,7 +171,7 @@ static size_t plain_line(char *line, const char *safe, bool more)
 {
 	size_t n = (size_t)snprintf(line, LOG_LINE_MAX, "%s%s", PREFIX, safe);
 	if (more) {
-		memcpy(line + n, "...", 3);
+		memcpy(line + n, "...", 4);
 		n += 3;
 	}
 	line[n++] = '\n';

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -58,21 +59,49 @@ static int apply(struct admin *a, struct settings *next, const char *what)
 	return rc;
 }
 
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/*
+ * Reads the file into *next. What fails while the file is being replaced is no refusal: between the two ends of a
+ * path that leads through symlinks the old file may be gone (the kubelet removes it after its swap).
+ */
+static int read_config(const char *path, struct settings *next, struct refusal *said)
+{
+	enum { ATTEMPTS = 5 };
+	int rc = -ENOMEM;
+	for (int i = 0; i < ATTEMPTS; i++) {
+		struct stat before = {0}, after = {0};
+		if (!refusal_begin(said))
+			return -ENOMEM;
+		(void)stat(path, &before);
+		rc = settings_load(next, path, said->f);
+		(void)stat(path, &after);
+		refusal_end(said);
+		if (rc == 0 || same_file(&before, &after))
+			break;
+		if (i + 1 < ATTEMPTS)
+			free(said->text);
+	}
+	return rc;
+}
+
 int admin_reload(struct admin *a)
 {
 	struct settings *s = a->cfg.s, next;
-	struct refusal said;
+	struct refusal said = {NULL, 0, NULL};
 	if (!s->config_file)
 		return -ENOENT;
 	if (settings_copy(&next, s) < 0)
 		return -ENOMEM;
-	if (!refusal_begin(&said)) {
-		settings_fini(&next);
-		return -ENOMEM;
-	}
-	int rc = settings_load(&next, s->config_file, said.f);
-	const char *why = refusal_end(&said);
-	rc = rc < 0 ? refuse(a, "configuration", why) : apply(a, &next, "configuration");
+	int rc = read_config(s->config_file, &next, &said);
+	if (rc == 0)
+		rc = apply(a, &next, "configuration");
+	else if (rc == -EINVAL)
+		refuse(a, "configuration", said.text ? said.text : "no memory");
 	free(said.text);
 	settings_fini(&next);
 	return rc;

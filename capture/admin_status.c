@@ -171,6 +171,22 @@ static json_t *limits_json(const struct pipeline_status *st)
 	return out;
 }
 
+static json_t *budget_json(const struct pipeline_status *st)
+{
+	const struct governor_state *g = &st->governor;
+	json_t *out = json_object();
+	json_object_set_new(out, "set", json_boolean(st->governed));
+	if (!st->governed)
+		return out;
+	json_object_set_new(out, "cpu", json_real(st->settings->budget_cpu));
+	put(out, "memory_bytes", st->settings->budget_memory);
+	put_text(out, "step", governor_step_name(g->step));
+	json_object_set_new(out, "share", json_real(g->share));
+	json_object_set_new(out, "cpu_used", json_real(g->cpu));
+	put(out, "memory_used_bytes", g->memory_bytes);
+	return out;
+}
+
 json_t *admin_status(const struct admin *a)
 {
 	struct pipeline_status st = pipeline_status(a->cfg.p);
@@ -187,6 +203,7 @@ json_t *admin_status(const struct admin *a)
 	json_object_set_new(out, "lost", losses);
 	json_object_set_new(out, "sink", sink_json(&st));
 	json_object_set_new(out, "limits", limits_json(&st));
+	json_object_set_new(out, "budget", budget_json(&st));
 	json_object_set_new(out, "config", config_json(&st));
 	json_object_set_new(out, "loop",
 			    json_pack("{s:I, s:I}", "slowest_turn_ns", (json_int_t)st.slowest_ns,

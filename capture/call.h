@@ -31,7 +31,7 @@ struct call_message {
 	bool started, done, cut;
 	bool body_closed; /* keep no more of the body: limit reached, or a hole */
 	bool head_sent; /* a part carried its headers */
-	bool count_only; /* its body is counted, not kept */
+	bool count_only; /* its body is counted, not kept but for limits.opaque_head */
 	bool blind; /* not all of its headers could be kept */
 	bool compressed; /* its framer says so */
 	uint64_t attachment; /* of the body's end: what no schema describes (bRPC) */
@@ -147,6 +147,8 @@ struct call_sink {
 
 struct call_limits {
 	uint64_t body; /* kept per message; UINT64_MAX: none */
+	uint64_t
+		opaque_head; /* kept of each side of a tunnel, if it was opaque from its first byte */
 	uint64_t open_bodies; /* all open calls: 16 MiB */
 	uint64_t open_heads; /* the rest of their memory; 0: 32 MiB */
 	uint32_t pending; /* open calls per connection: 65,536 */
@@ -182,7 +184,7 @@ void calls_expire(struct calls *cs, uint64_t now_ns);
 void calls_set_redactor(struct calls *cs, struct redactor *r);
 struct redactor *calls_redactor(const struct calls *cs); /* the one in force; borrowed */
 const struct redact_counts *calls_redact_counts(const struct calls *cs);
-/* Stage `redact`: bodies under a rule. */
+/* Stages `redact` (bodies under a rule) and `secrets` (values). */
 size_t calls_redact_ledger(const struct calls *cs, struct ledger_stage *out, size_t max);
 /* Kept of each body from now on; never more than limits.body. */
 void calls_set_body(struct calls *cs, uint64_t bytes);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "capture/call_message.h"
 #include "capture/call_state.h"
+#include "capture/conn.h"
 
 enum { PART_MEMORY_KEPT = 32768 }; /* of an empty body buffer between two parts */
 
@@ -275,16 +276,25 @@ static void body_keep(struct calls *cs, struct call *c, enum dir dir, struct byt
 void calls_set_limits(struct calls *cs, const struct call_limits *limits)
 {
 	cs->limits.body = limits->body;
+	cs->limits.opaque_head = limits->opaque_head;
 	cs->limits.open_bodies = limits->open_bodies;
 	cs->limits.timeout_ns = limits->timeout_ns;
 	cs->limits.part_messages = limits->part_messages;
 	cs->limits.part_ns = limits->part_ns;
 }
 
-/* The least of the configuration's when it opened, the budget's now, and its rule's. */
-static uint64_t body_max(const struct calls *cs, const struct call *c)
+/* Bytes that no framer read may hold what redaction would have found: the rest of a broken HTTP connection, or of one
+ * that was joined late, is not shown. */
+static uint64_t opaque_max(const struct calls *cs, const struct call *c)
 {
-	return least64(c->body_limit, least64(cs->body_max, c->body_max));
+	return c->conn->late || c->conn->queue.sticky_flags ? 0 : cs->limits.opaque_head;
+}
+
+/* The least of the configuration's when it opened, the budget's now, and its rule's. */
+static uint64_t body_max(const struct calls *cs, const struct call *c, enum dir dir)
+{
+	uint64_t max = least64(c->body_limit, least64(cs->body_max, c->body_max));
+	return c->msg[dir].count_only ? least64(max, opaque_max(cs, c)) : max;
 }
 
 void call_body_add(struct calls *cs, struct call *c, enum dir dir, const struct piece *p)
@@ -295,9 +305,9 @@ void call_body_add(struct calls *cs, struct call *c, enum dir dir, const struct 
 		m->body_closed = true;
 	}
 	m->body_bytes += p->missing + p->body.n;
-	if (p->body.p && p->body.n && !m->count_only && c->sampled)
-		body_keep(
-			cs, c, dir,
-			bytes_head(p->body, call_message_room(c, dir, p->body.n, body_max(cs, c))));
+	uint64_t max = body_max(cs, c, dir);
+	if (p->body.p && p->body.n && c->sampled && (max || !m->count_only))
+		body_keep(cs, c, dir,
+			  bytes_head(p->body, call_message_room(c, dir, p->body.n, max)));
 	stream_begin(cs, c);
 }

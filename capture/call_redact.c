@@ -130,16 +130,15 @@ static void status_redact(struct redacting *r, const struct call_unredacted *was
 		return;
 	c->status_text = BYTES("[redacted]");
 	c->flags |= FLAG_REDACTED;
-	r->by.counts->values[REDACT_STATUS_TEXT]++;
+	redact_count(r->by.counts, REDACT_STATUS_TEXT);
 }
 
 /* A copy of the messages' places, to change; NULL without memory. */
 static struct call_stream_message *places_copy(const struct call *c)
 {
-	size_t n = c->n_stream * sizeof(*c->stream);
-	struct call_stream_message *p = malloc(n ? n : 1);
-	if (p && n)
-		memcpy(p, c->stream, n);
+	struct call_stream_message *p = calloc(c->n_stream + 1, sizeof(*p));
+	if (p && c->n_stream)
+		memcpy(p, c->stream, c->n_stream * sizeof(*p));
 	return p;
 }
 
@@ -233,8 +232,8 @@ const struct redact_counts *calls_redact_counts(const struct calls *cs)
 
 size_t calls_redact_ledger(const struct calls *cs, struct ledger_stage *out, size_t max)
 {
-	if (max == 0)
+	if (max < REDACT_STAGES)
 		return 0;
 	redact_ledger(&cs->redacted, out);
-	return 1;
+	return REDACT_STAGES;
 }

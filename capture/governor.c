@@ -80,6 +80,12 @@ void governor_free(struct governor *g)
 	free(g);
 }
 
+void governor_set(struct governor *g, const struct governor_cfg *cfg)
+{
+	g->cfg = *cfg;
+	g->calm_ns = CALM_MIN;
+}
+
 /* ---- what was used ---- */
 
 static const struct governor_use *sample_at(const struct governor *g, size_t back)
@@ -195,7 +201,7 @@ static bool memory_down(struct governor *g)
 static int room(const struct governor *g)
 {
 	const struct governor_use *now = sample_at(g, 0);
-	double rate = rate_since(g, ago(g, LONG_NS)), may = allowed(g);
+	double rate = rate_since(g, ago(g, LONG_NS)), may = g->cfg.cpu > 0 ? allowed(g) : 0;
 	if (g->cfg.memory_bytes &&
 	    (double)now->memory_bytes > MEMORY_ROOM * (double)g->cfg.memory_bytes)
 		return 0;

@@ -44,6 +44,8 @@ struct governor_use {
 struct governor;
 struct governor *governor_new(const struct governor_cfg *cfg, const struct governor_use *start);
 void governor_free(struct governor *g);
+void governor_set(struct governor *g,
+		  const struct governor_cfg *cfg); /* other budgets, from the next tick on */
 
 /* Every GOVERNOR_TICK_MS or so; earlier calls do nothing. True: the step is another one, and is to be taken. */
 bool governor_tick(struct governor *g, const struct governor_use *use);

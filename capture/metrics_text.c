@@ -174,6 +174,21 @@ static void delivery(struct page *g, const struct pipeline_status *st)
 	sample(g, LABELS("messaging_system", "kafka"), st->totals.delivered);
 }
 
+/* How much of a budget is used, and what was given up for it */
+static void budget(struct page *g, const struct pipeline_status *st)
+{
+	if (!st->governed)
+		return;
+	family(g, "sidetap_governor_step", "gauge", "1 at the step of the ladder that it is on");
+	for (int i = 0; i < GOVERNOR_STEPS; i++)
+		sample(g, LABELS("step", governor_step_name((enum governor_step)i)),
+		       st->governor.step == (enum governor_step)i);
+	family(g, "sidetap_governor_share", "gauge", "of the connections that is captured");
+	sample_real(g, NULL, st->governor.share);
+	family(g, "sidetap_governor_cpu_ratio", "gauge", "CPUs used over the last 10 s");
+	sample_real(g, NULL, st->governor.cpu);
+}
+
 static void config(struct page *g, const struct pipeline_status *st)
 {
 	const struct pipeline_config *c = &st->config;
@@ -217,6 +232,7 @@ void metrics_write(const struct pipeline *p, const struct control *ctl, bool ope
 		stages(&g, st_stages, pipeline_ledger(p, st_stages, PIPELINE_LEDGER_MAX));
 	rules(&g, st.totals.rules, st.totals.n_rules);
 	delivery(&g, &st);
+	budget(&g, &st);
 	config(&g, &st);
 	seconds(&g, "sidetap_loop_slowest_turn_seconds", "longest turn of the loop since the start",
 		st.slowest_ns);

@@ -49,15 +49,36 @@ static struct governor_use use_now(struct pipeline *p, uint64_t now_ns)
 
 void pipeline_govern_begin(struct pipeline *p)
 {
-	const struct settings *s = p->s;
-	struct governor_cfg cfg = {s->budget_cpu, s->budget_memory, s->reattach};
-	p->statm = -1;
-	p->keep_below = (uint64_t)(s->connections * SHARE_ALL);
-	if (p->from_file || (s->budget_cpu <= 0 && !s->budget_memory))
-		return;
-	p->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	struct governor_use start = use_now(p, clock_ns(CLOCK_MONOTONIC));
+	p->keep_below = (uint64_t)(p->s->connections * SHARE_ALL);
+	p->statm = p->from_file ? -1 : open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	pipeline_govern_apply(p);
+}
+
+static struct governor_cfg cfg_of(const struct settings *s)
+{
+	return (struct governor_cfg) {s->budget_cpu, s->budget_memory, s->reattach};
+}
+
+/* From here on its use counts. */
+static void begin_at(struct pipeline *p, uint64_t now_ns)
+{
+	struct governor_cfg cfg = cfg_of(p->s);
+	struct governor_use start = use_now(p, now_ns);
+	governor_free(p->governor);
 	p->governor = governor_new(&cfg, &start);
+}
+
+void pipeline_govern_apply(struct pipeline *p)
+{
+	const struct settings *s = p->s;
+	struct governor_cfg cfg = cfg_of(s);
+	if (p->governor)
+		governor_set(p->governor, &cfg);
+	if (p->governor || p->from_file || (s->budget_cpu <= 0 && !s->budget_memory))
+		return;
+	if (s->budget_memory && !memory_used(p))
+		log_warn("--budget-memory: /proc/self/statm cannot be read: it is not held");
+	begin_at(p, clock_ns(CLOCK_MONOTONIC));
 }
 
 void pipeline_govern_end(struct pipeline *p)
@@ -122,7 +143,11 @@ void pipeline_govern(struct pipeline *p, uint64_t now_ns)
 {
 	if (!p->governor || now_ns < p->govern_ns + GOVERNOR_TICK_MS * 1000000ull)
 		return;
+	if (!p->govern_ns) /* loading the probe is no load */
+		begin_at(p, now_ns);
 	p->govern_ns = now_ns;
+	if (!p->governor)
+		return;
 	struct governor_use use = use_now(p, now_ns);
 	if (governor_tick(p->governor, &use))
 		take_step(p);

@@ -61,6 +61,7 @@ struct call_limits pipeline_call_limits(const struct pipeline *p)
 {
 	const struct settings *s = p->s;
 	return (struct call_limits) {.body = s->body_limit,
+				     .opaque_head = s->opaque_head,
 				     .open_bodies = s->open_bodies_bytes,
 				     .pending = 65536,
 				     .timeout_ns = s->call_timeout_ns,
@@ -80,6 +81,7 @@ void pipeline_push_live(struct pipeline *p)
 				     .config_hash = s->config_hash};
 	calls_set_limits(p->calls, &limits);
 	recorder_set_live(p->recorder, &live);
+	pipeline_govern_apply(p);
 	if (pipeline_set_rules(p) < 0)
 		log_error("no memory for the rules: the old ones decide on");
 }
@@ -179,7 +181,8 @@ int pipeline_resume(struct pipeline *p, char *err, size_t err_n)
 		return -EPERM;
 	}
 	p->paused = false; /* when it fails, the loop tries again each second */
-	return pipeline_attach(p, NULL, err, err_n);
+	/* by the governor: it attaches when there is room */
+	return p->governed_off ? 0 : pipeline_attach(p, NULL, err, err_n);
 }
 
 struct pipeline_status pipeline_status(const struct pipeline *p)

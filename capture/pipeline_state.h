@@ -75,6 +75,7 @@ bool pipeline_alive(void *ctx, const struct flow *f); /* of flow_sweep() */
 /* The budget (capture/governor.h): before the stages are opened, on each turn of the loop, at the end. */
 void pipeline_govern_begin(struct pipeline *p);
 void pipeline_govern(struct pipeline *p, uint64_t now_ns);
+void pipeline_govern_apply(struct pipeline *p); /* the settings have other budgets */
 void pipeline_govern_end(struct pipeline *p);
 void pipeline_govern_attached(struct pipeline *p); /* a new attachment takes what the step says */
 void pipeline_govern_detaching(struct pipeline *p); /* its counters are about to go */

@@ -69,7 +69,12 @@ static const struct bytes url_names[] = {
 
 static bool is_url(struct bytes name)
 {
-	for (size_t i = 0; name.n > 3 && i < COUNT(url_names); i++)
+	/* their lengths, a bit each */
+	static const uint32_t lengths = 1u << 4 | 1u << 5 | 1u << 7 | 1u << 8 | 1u << 10 |
+					1u << 13 | 1u << 14 | 1u << 15 | 1u << 16 | 1u << 21;
+	if (name.n > 21 || !(lengths >> name.n & 1))
+		return false;
+	for (size_t i = 0; i < COUNT(url_names); i++)
 		if (url_names[i].n == name.n && bytes_caseeq(name, url_names[i]))
 			return true;
 	return false;
@@ -103,7 +108,7 @@ struct bytes redact_plain_name(struct bytes name)
 struct bytes redact_value(const struct redaction *r, enum redact_kind kind,
 			  enum redact_action action, struct bytes secret)
 {
-	r->counts->values[kind]++;
+	redact_count(r->counts, kind);
 	if (action == REDACT_DROP)
 		return bytes_of("", 0);
 	struct bytes text = redact_token_text(&r->by->token, action, secret);
@@ -326,7 +331,7 @@ bool redactor_has_body_rules(const struct redactor *r)
 	return r->bodies;
 }
 
-void redact_ledger(const struct redact_counts *c, struct ledger_stage *out)
+void redact_ledger(const struct redact_counts *c, struct ledger_stage out[REDACT_STAGES])
 {
 	static const char *const names[REDACT_WHYS] = {
 		[REDACT_ENCODING] = "encoding",     [REDACT_INVALID] = "invalid",
@@ -334,9 +339,13 @@ void redact_ledger(const struct redact_counts *c, struct ledger_stage *out)
 		[REDACT_GROWN] = "grown",           [REDACT_SLOW] = "slow",
 		[REDACT_DROPPED] = "dropped",       [REDACT_NO_MEMORY] = "no_memory",
 	};
-	*out = (struct ledger_stage) {.name = "redact", .unit = "bodies", .in = c->bodies};
-	ledger_exit_add(out, "unchanged", c->unchanged, false);
-	ledger_exit_add(out, "redacted", c->changed, false);
+	out[0] = (struct ledger_stage) {.name = "redact", .unit = "bodies", .in = c->bodies};
+	ledger_exit_add(&out[0], "unchanged", c->unchanged, false);
+	ledger_exit_add(&out[0], "redacted", c->changed, false);
 	for (int i = 0; i < REDACT_WHYS; i++)
-		ledger_exit_add(out, names[i], c->dropped[i], false);
+		ledger_exit_add(&out[0], names[i], c->dropped[i], false);
+	out[1] = (struct ledger_stage) {.name = "secrets", .unit = "values", .in = c->secrets};
+	for (int k = 0; k < REDACT_KINDS; k++)
+		ledger_exit_add(&out[1], redact_kind_name((enum redact_kind)k), c->values[k],
+				false);
 }

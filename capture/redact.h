@@ -45,11 +45,19 @@ enum redact_why {
 /* What was done, since start. Owned by whoever owns the calls. */
 struct redact_counts {
 	uint64_t bodies, unchanged, changed, dropped[REDACT_WHYS];
-	uint64_t values[REDACT_KINDS];
+	uint64_t secrets, values[REDACT_KINDS]; /* all of them, and by what named them */
 };
 
-/* Stage `redact`: bodies and stream messages under a rule, by what became of them. */
-void redact_ledger(const struct redact_counts *c, struct ledger_stage *out);
+static inline void redact_count(struct redact_counts *c, enum redact_kind kind)
+{
+	c->secrets++;
+	c->values[kind]++;
+}
+
+/* Stages `redact`: bodies and stream messages under a rule, by what became of them; `secrets`: values that were replaced
+ * or dropped, by what named them. */
+enum { REDACT_STAGES = 2 };
+void redact_ledger(const struct redact_counts *c, struct ledger_stage out[REDACT_STAGES]);
 
 /* One redaction: by what, counted where, in whose memory. */
 struct redaction {

@@ -42,7 +42,7 @@ void redact_job_skip(struct redact_job *j, size_t to)
 
 void redact_job_count(struct redact_job *j, enum redact_kind kind)
 {
-	j->r->counts->values[kind]++;
+	redact_count(j->r->counts, kind);
 }
 
 void redact_job_replace(struct redact_job *j, enum redact_kind kind, enum redact_action action,

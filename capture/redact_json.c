@@ -389,8 +389,10 @@ static int document(struct walk *w)
 
 static int walk(struct walk *w)
 {
-	if (bytes_starts(bytes_of(w->p, w->n), BYTES("\xef\xbb\xbf")))
-		w->at = 3;
+	struct bytes mark =
+		bytes_head(BYTES("\xef\xbb\xbf"), w->n); /* of byte order; it may be cut */
+	if (bytes_starts(bytes_of(w->p, w->n), mark))
+		w->at = mark.n;
 	for (blanks(w); w->at < w->n && !w->j->failed; blanks(w)) {
 		int rc = w->depth ? inside(w) : document(w);
 		if (rc < 0)

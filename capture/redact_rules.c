@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "capture/redact_state.h"
+#include "sink/utf8.h"
 
 static const char *const keys[REDACT_RULES] = {"headers", "query",  "cookies",  "json",
 					       "form",    "thrift", "protobuf", "regex"};
@@ -129,17 +130,23 @@ bool redact_rules_empty(const struct redact_rules *r)
 	return !r->n && !r->n_allow && !r->key;
 }
 
-/* A double-quoted YAML scalar: any text, on one line */
-static void print_text(const char *s, FILE *out)
+/* A double-quoted YAML scalar of ASCII alone: on one line, and nothing that a terminal acts on */
+static void print_text(const char *text, FILE *out)
 {
+	struct bytes rest = bytes_str(text);
+	uint32_t c;
 	fputc('"', out);
-	for (; *s; s++) {
-		if (*s == '"' || *s == '\\')
-			fputc('\\', out);
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			fprintf(out, "\\x%02x", (unsigned char)*s);
+	while (rest.n) {
+		size_t n = utf8_next(rest, &c);
+		if (n == 0)
+			c = rest.p[0];
+		rest = bytes_from(rest, n ? n : 1);
+		if (c == '"' || c == '\\')
+			fprintf(out, "\\%c", (char)c);
+		else if (c >= 0x20 && c < 0x7f)
+			fputc((char)c, out);
 		else
-			fputc(*s, out);
+			fprintf(out, c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
 	}
 	fputc('"', out);
 }

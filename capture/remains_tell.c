@@ -251,7 +251,7 @@ static bool found_add(struct remains_found *f, const char *name, struct record *
 		return false;
 	}
 	(*out)->number = FIRST_NUMBER - f->n;
-	snprintf(f->dead[f->n].name, sizeof(f->dead[0].name), "%.60s", name);
+	snprintf(f->dead[f->n].name, sizeof(f->dead[0].name), "%.63s", name);
 	f->dead[f->n++].page = p;
 	return true;
 }

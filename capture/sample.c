@@ -266,7 +266,7 @@ static void choose(struct sampler *s, const struct sample_call *c, uint64_t now_
 	double p = r->probability;
 	p *= limit_share(&st->calls, r->probability, now_ns);
 	p *= limit_share(&st->bytes, r->probability * st->mean_bytes, now_ns);
-	out->probability = (float)p;
+	out->probability = p;
 	out->keep = p >= 1 || (p > 0 && is_chosen(randomness(s, c), out->probability));
 	if (p <= 0 && r->probability > 0)
 		out->out = SAMPLE_OUT_RATE;
@@ -311,7 +311,7 @@ bool sampler_tail(const struct sampler *s, const struct sample_state *st,
 	bool sure = st->tail && tail_holds(sampler_rule(s, st->rule), end);
 	if (!sure && !st->keep)
 		return false;
-	*weight = sure ? 1 : 1 / (double)st->probability;
+	*weight = sure ? 1 : 1 / st->probability;
 	return true;
 }
 

@@ -114,7 +114,7 @@ enum sample_out {
 /* Kept in the call. */
 struct sample_state {
 	uint32_t rule; /* its place; n: the fallback */
-	float probability; /* by which it would be kept, apart from the tail conditions */
+	double probability; /* by which it would be kept, apart from the tail conditions */
 	bool keep; /* by that */
 	bool tail; /* the end decides: keep the call's bodies until then */
 	bool first; /* of its method: sure, and on top of every limit */

@@ -233,12 +233,13 @@ static int allow_memory(scmp_filter_ctx f)
 	return rc;
 }
 
-/* Detaching needs one command of bpf(), which needs no capability. */
+/* Two commands need no capability, but an fd of ours: detaching, and how long the probe ran. */
 static int allow_bpf(scmp_filter_ctx f, bool keep_attach)
 {
-	if (!keep_attach)
-		return allow_arg(f, "bpf", SCMP_A0(SCMP_CMP_EQ, BPF_LINK_DETACH));
-	return allow(f, "bpf");
+	if (keep_attach)
+		return allow(f, "bpf");
+	int rc = allow_arg(f, "bpf", SCMP_A0(SCMP_CMP_EQ, BPF_LINK_DETACH));
+	return rc ? rc : allow_arg(f, "bpf", SCMP_A0(SCMP_CMP_EQ, BPF_OBJ_GET_INFO_BY_FD));
 }
 
 /* Threads, no namespaces. clone3 hides its flags in memory: without it the C library takes clone. */

@@ -34,6 +34,7 @@ struct settings {
 	uint64_t budget_memory; /* bytes; 0: none */
 	uint64_t limit_calls, limit_bytes, limit_ns; /* 0: none */
 	uint64_t body_limit; /* bytes kept per message; UINT64_MAX: none */
+	uint64_t opaque_head; /* of each direction of an opaque connection; 0 */
 	uint64_t call_timeout_ns;
 	bool redact, idle, reattach;
 	struct redact_rules redact_rules; /* of a file's `redact:` mapping; with redact only */

@@ -268,6 +268,7 @@ static int load(struct settings_file *f, struct settings *s, struct bytes text)
 	int rc = f->yaml && copy.attach && copy.sink ? mapping(f)
 						     : settings_file_fail(f, "", "out of memory");
 	yaml_doc_free(f->yaml);
+	f->s = NULL;
 	if (rc < 0) {
 		settings_fini(&copy);
 		return -EINVAL;

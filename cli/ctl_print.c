@@ -166,6 +166,26 @@ static void print_limits(const json_t *a, FILE *out)
 	fputs(calls || bytes || ns ? "\n" : "none\n", out);
 }
 
+static void print_budget(const json_t *a, FILE *out)
+{
+	const json_t *b = at(a, "budget");
+	head(out, "budget");
+	if (!json_is_true(at(b, "set"))) {
+		fputs("none\n", out);
+		return;
+	}
+	if (json_number_value(at(b, "cpu")) > 0)
+		fprintf(out, "%.3g %% of %.3g %% of a CPU, ",
+			100 * json_number_value(at(b, "cpu_used")),
+			100 * json_number_value(at(b, "cpu")));
+	if (num(b, "memory_bytes"))
+		fprintf(out, "%s of %s, ", units_bytes(num(b, "memory_used_bytes")).s,
+			units_bytes(num(b, "memory_bytes")).s);
+	fputs("step ", out);
+	put(out, b, "step");
+	fprintf(out, ", %.3g %% of the connections\n", 100 * json_number_value(at(b, "share")));
+}
+
 static void print_config(const json_t *a, FILE *out)
 {
 	const json_t *c = at(a, "config");
@@ -205,6 +225,7 @@ void ctl_print_status(const json_t *a, FILE *out)
 	print_counts(at(a, "lost"), out);
 	print_sink(a, out);
 	print_limits(a, out);
+	print_budget(a, out);
 	print_config(a, out);
 	head(out, "loop");
 	fprintf(out, "slowest turn %s, of the last 10 s %s\n",

@@ -77,7 +77,9 @@ static bool open_stages(struct bench *b, const uint16_t *port)
 	recorder_set_sink(b->recorder, &sink_null, b->sink);
 	struct call_sink cs = recorder_calls(b->recorder);
 	b->calls = calls_new(&limits, &cs);
-	struct conns_cfg cc = {.calls = b->calls, .framer = {64 << 10, 256}, .gather_max = 1 << 20};
+	struct conns_cfg cc = {.calls = b->calls,
+			       .framer = {64 << 10, 256, 1024, 64 << 20},
+			       .gather_max = 1 << 20};
 	b->conns = conns_new(&cc);
 	struct flow_cfg fc = {.max_flows = 65536,
 			      .max_pending_flow = 1 << 20,

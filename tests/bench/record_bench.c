@@ -39,9 +39,17 @@ int main(void)
 {
 	static uint8_t body[1024];
 	struct header request[10], response[6];
-	struct record_capture capture = {"00112233aabbccdd", "0.1.0",   "cgroup",
-					 "node-7",           "pay-6b5", "shop",
-					 "sidetap",          "pay",     "8899aabbccddeeff"};
+	struct record_capture capture = {.instance = "00112233aabbccdd",
+					 .version = "0.1.0",
+					 .attach = "cgroup",
+					 .host = "node-7",
+					 .pod = "pay-6b5",
+					 .namespace_ = "shop",
+					 .container = "sidetap",
+					 .service_name = "pay",
+					 .config_hash = "8899aabbccddeeff",
+					 .config_version = 1,
+					 .config_unix_ns = 1700000000000000000};
 	for (unsigned i = 0; i < 10; i++)
 		request[i] = (struct header) {BYTES("x-forwarded-for"), BYTES("10.1.2.3, 10.4.5.6"),
 					      PROVENANCE_LITERAL};

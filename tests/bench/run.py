@@ -5,7 +5,8 @@ Benchmarks beside tcpdump and GoReplay on the same workload: nginx (one worker),
 16 KiB, on loopback in a namespace of their own. Variants are interleaved; figures are medians with the
 least and the greatest. Writes a report in markdown.
 
-  run.py [--full] [--program build/sidetap] [--out build/bench/report.md] [--only stages|fixed|saturated|sampling|probe|memory|kafka]
+  run.py [--full] [--program build/sidetap] [--out build/bench/report.md]
+         [--only stages|fixed|saturated|sampling|budget|probe|memory|kafka]
 """
 
 import argparse
@@ -457,7 +458,6 @@ def report_sampling(report, program, mode):
         report.table(["variant", "CPU us per call", "of the probe, us per call"], [
             [t.name, spread(column(got[t.name], "cpu_us"), 2),
              spread(column(got[t.name], "probe_us"), 2)] for t in tools[1:]])
-    report_budget(report, program, mode)
     report_rules(report, mode)
 
 
@@ -618,7 +618,7 @@ def inside(args):
                    time.strftime("%Y-%m-%d"), version, platform.release(), os.cpu_count(),
                    mode.rounds, mode.seconds, FIXED_CONNECTIONS), "")
     only = args.only.split(",") if args.only else [
-        "stages", "fixed", "saturated", "sampling", "probe", "memory"] + ["kafka"] * args.full
+        "stages", "fixed", "saturated", "sampling", "budget", "probe", "memory"] + ["kafka"] * args.full
     try:
         if "stages" in only:
             report_stages(report, mode)
@@ -630,6 +630,8 @@ def inside(args):
             report_saturated(report, tools, mode)
         if "sampling" in only:
             report_sampling(report, args.program, mode)
+        if "budget" in only:
+            report_budget(report, args.program, mode)
         if "probe" in only:
             report_probe(report, args.program, mode)
         if "memory" in only:
@@ -656,7 +658,7 @@ def main():
     p.add_argument("--full", action="store_true", help="more rounds, a real broker (about 30 minutes)")
     p.add_argument("--program", default=os.path.join(TOP, "build", "sidetap"))
     p.add_argument("--out", default=os.path.join(TOP, "build", "bench", "report.md"))
-    p.add_argument("--only", default="", help="of stages,fixed,saturated,sampling,probe,memory,kafka")
+    p.add_argument("--only", default="", help="of stages,fixed,saturated,sampling,budget,probe,memory,kafka")
     p.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = p.parse_args()
     args.program, args.out = os.path.abspath(args.program), os.path.abspath(args.out)

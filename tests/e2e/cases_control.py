@@ -154,6 +154,7 @@ def C1_bad_file_is_refused(t):
     net.wait_until("the good one", lambda: status(t)["config"]["version"] == 2, 10)
     t.check("error" not in status(t)["config"], "an error stays in the status")
     calls(3)
+    net.wait_until("their calls", lambda: status(t)["traffic"]["calls_seen"] == 3, 10)
     write(path, "port: 1\nattach: socket\nspool-size: 2MiB\n")
     net.wait_until("the third", lambda: status(t)["config"]["version"] == 3, 10)
     for name in ("spool-size",):
@@ -292,7 +293,7 @@ def ctl_finds_it(t):
     calls(2)
     screen = ctl(t, "status")
     t.check(len(screen.splitlines()) <= 24, "more than a screen:\n" + screen)
-    for word in ("attached", "traffic", "calls", "sampling", "lost", "sink", "limits", "config",
+    for word in ("attached", "traffic", "calls", "sampling", "lost", "sink", "limits", "budget", "config",
                  "loop", cap.sink, str(cap.pid)):
         t.check(word in screen, "%s is not in:\n%s" % (word, screen))
     t.check("(--no-reattach" not in screen, screen)
@@ -357,6 +358,10 @@ def V10_not_root_ctl(t):
 
 
 def check_seccomp(t, cap):
+    def main_thread():
+        with open("/proc/%d/status" % cap.pid, encoding="utf-8") as f:
+            return "Seccomp:\t2" in f.read()
+    net.wait_until("the sandbox, which follows the ready file", main_thread, 10)
     for tid in os.listdir("/proc/%d/task" % cap.pid):
         with open("/proc/%d/task/%s/status" % (cap.pid, tid), encoding="utf-8") as f:
             text = f.read()

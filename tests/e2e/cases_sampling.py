@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of sampling, muting, limits and the budget, on real traffic."""
 
+import os
 import socket
 import threading
 import time
@@ -172,6 +173,38 @@ def sampling_mutes_what_nobody_wants(t, kind):
     t.same("gaps", {"aged": 0, "evicted": 0, "cut": 0, "unseen": 0, "at_close": 0, "jump": 0},
            capture.stage(parsed, "gaps")["exits"])
     t.same("seen of the rule", 1, rule(parsed, "noise")["seen"])
+    rules_add_up(t, parsed)
+
+
+@test()
+def sampling_joins_again_what_new_rules_want(t):
+    """The file changes while a connection is muted: what follows on it is captured, as joined late."""
+    Echo(PORT)
+    noise = "rules:\n  - {name: noise, match: {protocol: opaque}, drop: true}\n"
+    path = config(t, noise)
+    cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), "--ledger-interval", "100ms", "-c", path)
+    data = b"\x7f\x00\x01\xfe" * 2000
+    with socket.create_connection(("127.0.0.1", PORT)) as s:
+        client = "%s:%d" % s.getsockname()
+
+        def muted():
+            round_trip(s, data)
+            return muted_packets(t, cap) > 20
+        net.wait_until("it is muted", muted, 20, 0.001)
+        with open(path + ".new", "w", encoding="utf-8") as f:
+            f.write("rules:\n  - {name: kept}\n")
+        os.replace(path + ".new", path)
+        net.wait_until("the reload", lambda: "configuration taken" in cap.errors(), 10)
+        for _ in range(100):
+            round_trip(s, data)
+    cap.stop()
+    parsed = capture.check_ledger(t, cap.sink, lossless=False)
+    records = [r for r in capture.export(t, cap.sink) if r["client"] == client]
+    t.same("records of the connection", 1, len(records))
+    t.same("its rule", "kept", records[0]["rule"])
+    t.check("late_join" in records[0].get("flags", []), "flags are %s" % records[0].get("flags"))
+    t.check(records[0]["request"]["body_bytes"] > 50 * len(data), "most of what followed is missing")
+    t.same("seen of the old rule", (1, 0), (rule(parsed, "noise")["seen"], rule(parsed, "noise")["kept"]))
     rules_add_up(t, parsed)
 
 

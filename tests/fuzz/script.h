@@ -10,7 +10,7 @@
 #include "rpc/protocols.h"
 #include "tests/unit/drive.h"
 
-enum { FUZZ_BYTES_MAX = 1 << 14, FUZZ_CUTS_MAX = 64 };
+enum { FUZZ_BYTES_MAX = 1 << 15, FUZZ_CUTS_MAX = 64 };
 
 /* Of the whole input; never 0. */
 static inline uint64_t fuzz_seed(const uint8_t *data, size_t size)

@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/canary_talk.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <nghttp2/nghttp2.h>
+#include <stdio.h>
 
-#include "tests/unit/encode.h"
-#include "tests/unit/gen.h"
-#include "tests/unit/thrift_write.h"
+#include "tests/unit/canary_make.h"
 
 /* Canaries are told by position, but for those where only a pattern can know: "pth..." in paths, "sta..." in status texts and
  * attributes, "bdy..." in bodies. */
@@ -26,43 +17,6 @@ const char talk_rules[] = "  headers: ['x-tenant-*']\n"
 			  "  regex: [{pattern: 'pth[a-z0-9]{13}', on: path}, "
 			  "{pattern: 'sta[a-z0-9]{13}', on: header}, "
 			  "{pattern: 'bdy[a-z0-9]{13}', on: body}]";
-
-static struct canary *canary_new(struct talk *t, const char *begin)
-{
-	static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz0123456789";
-	assert_true(t->n_canaries < CANARIES_MAX);
-	struct canary *c = &t->canary[t->n_canaries++];
-	strcpy(c->text, begin);
-	for (size_t i = strlen(begin); i < CANARY; i++)
-		c->text[i] = alphabet[gen_below(&t->seed, 36)];
-	c->shown = true;
-	return c;
-}
-
-static const char *c_(struct talk *t)
-{
-	return canary_new(t, "c")->text;
-}
-
-static const char *by_pattern(struct talk *t, const char *begin)
-{
-	return canary_new(t, begin)->text;
-}
-
-/* One that no record tells in any case */
-static const char *unseen(struct talk *t)
-{
-	struct canary *c = canary_new(t, "c");
-	c->shown = false;
-	return c->text;
-}
-
-static struct buf *segment(struct talk *t, enum dir dir)
-{
-	assert_true(t->n_segments < SEGMENTS_MAX);
-	t->segment[t->n_segments].dir = dir;
-	return &t->segment[t->n_segments++].b;
-}
 
 static void text(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void text(struct buf *b, const char *fmt, ...)
@@ -268,26 +222,6 @@ static void http2_late_make(struct talk *t)
 
 /* ---- gRPC ---- */
 
-static void pb_text(struct buf *b, unsigned field, const char *s)
-{
-	put_varint(b, field << 3 | 2);
-	put_varint(b, strlen(s));
-	put_text(b, s);
-}
-
-/* {1: canary, 2: {1: canary}, 3: a pattern's} */
-static void pb_body(struct buf *b, struct talk *t)
-{
-	struct buf inner = {0};
-	pb_text(b, 1, c_(t));
-	pb_text(&inner, 1, c_(t));
-	put_varint(b, 2 << 3 | 2);
-	put_varint(b, inner.n);
-	put(b, buf_bytes(&inner));
-	buf_fini(&inner);
-	pb_text(b, 3, by_pattern(t, "bdy"));
-}
-
 static void grpc_message(struct buf *b, struct talk *t)
 {
 	struct buf m = {0};
@@ -326,288 +260,14 @@ static void grpc_make(struct talk *t)
 	http2_end();
 }
 
-/* ---- Thrift, and what carries it ---- */
-
-/* {1: canary, 2: {1: canary}, 3: a pattern's}; of a reply {0: canary} */
-static void thrift_body(struct buf *b, struct talk *t, enum thrift_form form, bool reply)
-{
-	int last = reply ? -1 : 0, inner = 0;
-	if (reply) {
-		tw_struct(b, form, 0, bytes_str(c_(t)));
-		return;
-	}
-	tw_field(b, form, 11, 1, &last);
-	tw_string(b, form, bytes_str(c_(t)));
-	tw_field(b, form, 12, 2, &last);
-	tw_field(b, form, 11, 1, &inner);
-	tw_string(b, form, bytes_str(c_(t)));
-	tw_stop(b);
-	tw_field(b, form, 11, 3, &last);
-	tw_string(b, form, bytes_str(by_pattern(t, "bdy")));
-	tw_stop(b);
-}
-
-enum { CALL = 1, REPLY, EXCEPTION };
-
-static void thrift_message(struct buf *b, struct talk *t, enum thrift_form form, unsigned type,
-			   int32_t seq)
-{
-	tw_message(b, form, type, "S:m", seq);
-	if (type == EXCEPTION)
-		tw_exception(b, form, bytes_str(c_(t)), 6, false);
-	else
-		thrift_body(b, t, form, type == REPLY);
-}
-
-static void thrift_framed(struct talk *t, enum dir dir, enum thrift_form form, unsigned type,
-			  int32_t seq)
-{
-	struct buf *b = segment(t, dir);
-	put_be(b, 0, 4);
-	thrift_message(b, t, form, type, seq);
-	put_at(b, 0, b->n - 4, 4);
-}
-
-static void thrift_calls(struct talk *t, enum thrift_form form)
-{
-	for (int32_t seq = 1; seq <= 2; seq++) {
-		thrift_framed(t, DIR_REQUEST, form, CALL, seq);
-		thrift_framed(t, DIR_RESPONSE, form, seq == 1 ? REPLY : EXCEPTION, seq);
-	}
-}
-
-static void thrift_make(struct talk *t)
-{
-	thrift_calls(t, THRIFT_BINARY);
-}
-
-static void thrift_compact_make(struct talk *t)
-{
-	thrift_calls(t, THRIFT_COMPACT);
-}
-
-static void pair16(struct buf *b, const char *key, const char *value)
-{
-	put_be(b, strlen(key), 2);
-	put_text(b, key);
-	put_be(b, strlen(value), 2);
-	put_text(b, value);
-}
-
-static void ttheader_frame(struct talk *t, bool reply, uint32_t seq, bool protobuf)
-{
-	struct buf *b = segment(t, reply ? DIR_RESPONSE : DIR_REQUEST), h = {0}, part = {0};
-	if (protobuf) {
-		put_be(&part, 0x90010000 | (reply ? REPLY : CALL), 4);
-		put_be(&part, 1, 4);
-		put_text(&part, "m");
-		put_be(&part, seq, 4);
-		pb_body(&part, t);
-	} else {
-		thrift_message(&part, t, THRIFT_BINARY, reply ? seq == 1 ? REPLY : EXCEPTION : CALL,
-			       (int32_t)seq);
-	}
-	put_be(&h, protobuf ? 4 : 0, 1);
-	put_be(&h, 0, 1);
-	put_be(&h, 1, 1);
-	put_be(&h, 3, 2);
-	pair16(&h, "Authorization", c_(t));
-	pair16(&h, "RPC_TRANSIT_x-api-key", c_(t));
-	pair16(&h, "x-tenant-a", c_(t));
-	put_be(&h, 0x10, 1);
-	put_be(&h, reply ? 1 : 3, 2);
-	if (!reply) {
-		put_be(&h, 6, 2);
-		put_be(&h, 3, 2);
-		put_text(&h, "s.S");
-		put_be(&h, 9, 2);
-		put_be(&h, 1, 2);
-		put_text(&h, "m");
-	}
-	put_be(&h, 2, 2); /* the log id */
-	put_be(&h, CANARY, 2);
-	put_text(&h, by_pattern(t, "sta"));
-	put_be(&h, 0x11, 1);
-	put_be(&h, CANARY, 2);
-	put_text(&h, c_(t));
-	while (h.n % 4)
-		put_be(&h, 0, 1);
-	put_be(b, 10 + h.n + part.n + 4 * protobuf, 4);
-	put_be(b, 0x1000, 2);
-	put_be(b, 0, 2);
-	put_be(b, seq, 4);
-	put_be(b, h.n / 4, 2);
-	put(b, buf_bytes(&h));
-	if (protobuf)
-		put_be(b, part.n, 4);
-	put(b, buf_bytes(&part));
-	buf_fini(&h);
-	buf_fini(&part);
-}
-
-static void ttheader_make(struct talk *t)
-{
-	for (uint32_t seq = 1; seq <= 2; seq++) {
-		ttheader_frame(t, false, seq, false);
-		ttheader_frame(t, true, seq, false);
-	}
-}
-
-static void kitex_protobuf_make(struct talk *t)
-{
-	for (uint32_t seq = 1; seq <= 2; seq++) {
-		ttheader_frame(t, false, seq, true);
-		ttheader_frame(t, true, seq, true);
-	}
-}
-
-static void theader_frame(struct talk *t, bool reply, uint32_t seq)
-{
-	struct buf *b = segment(t, reply ? DIR_RESPONSE : DIR_REQUEST), h = {0}, part = {0};
-	thrift_message(&part, t, THRIFT_BINARY, reply ? REPLY : CALL, (int32_t)seq);
-	put_be(&h, 0, 2);
-	put_be(&h, 0x0102, 2);
-	put_be(&h, 13, 1);
-	put_text(&h, "authorization");
-	put_be(&h, CANARY, 1);
-	put_text(&h, c_(t));
-	put_be(&h, 10, 1);
-	put_text(&h, "X-Tenant-B");
-	put_be(&h, CANARY, 1);
-	put_text(&h, c_(t));
-	while (h.n % 4)
-		put_be(&h, 0, 1);
-	put_be(b, 10 + h.n + part.n, 4);
-	put_be(b, 0x0fff0000, 4);
-	put_be(b, seq, 4);
-	put_be(b, h.n / 4, 2);
-	put(b, buf_bytes(&h));
-	put(b, buf_bytes(&part));
-	buf_fini(&h);
-	buf_fini(&part);
-}
-
-static void theader_make(struct talk *t)
-{
-	for (uint32_t seq = 1; seq <= 2; seq++) {
-		theader_frame(t, false, seq);
-		theader_frame(t, true, seq);
-	}
-}
-
-/* ---- Dubbo2, bRPC ---- */
-
-static void hessian(struct buf *b, const char *s)
-{
-	put_be(b, strlen(s), 1);
-	put_text(b, s);
-}
-
-static void attachments(struct buf *b, struct talk *t)
-{
-	put_text(b, "H");
-	hessian(b, "path");
-	hessian(b, "demo.S");
-	hessian(b, "authorization");
-	hessian(b, c_(t));
-	hessian(b, "x-tenant-c");
-	hessian(b, c_(t));
-	put_text(b, "Z");
-}
-
-static void dubbo2_frame(struct talk *t, bool reply, uint64_t id)
-{
-	struct buf *b = segment(t, reply ? DIR_RESPONSE : DIR_REQUEST), part = {0};
-	if (!reply) {
-		hessian(&part, "2.0.2");
-		hessian(&part, "demo.S");
-		hessian(&part, "1.2.3");
-		hessian(&part, "m");
-		hessian(&part, "Ljava/lang/String;");
-	} else {
-		put_be(&part, 0x94, 1); /* a value with attachments */
-	}
-	hessian(&part, by_pattern(t, "bdy"));
-	attachments(&part, t);
-	put_be(b, 0xdabb, 2);
-	put_be(b, reply ? 2 : 0xc2, 1);
-	put_be(b, reply ? 20 : 0, 1);
-	put_be(b, id, 8);
-	put_be(b, part.n, 4);
-	put(b, buf_bytes(&part));
-	buf_fini(&part);
-}
-
-static void dubbo2_make(struct talk *t)
-{
-	for (uint64_t id = 1; id <= 2; id++) {
-		dubbo2_frame(t, false, id);
-		dubbo2_frame(t, true, id);
-	}
-}
-
-static void pb_part(struct buf *b, unsigned field, struct buf *part)
-{
-	put_varint(b, field << 3 | 2);
-	put_varint(b, part->n);
-	put(b, buf_bytes(part));
-	buf_fini(part);
-}
-
-static void brpc_frame(struct talk *t, bool reply, uint32_t id)
-{
-	struct buf *b = segment(t, reply ? DIR_RESPONSE : DIR_REQUEST), inner = {0}, meta = {0},
-		   body = {0};
-	if (reply) {
-		put_be(&inner, 0x08, 1);
-		put_varint(&inner, 2001);
-		pb_text(&inner, 2, by_pattern(t, "sta"));
-	} else {
-		pb_text(&inner, 1, "s.S");
-		pb_text(&inner, 2, "m");
-		pb_text(&inner, 7, by_pattern(t, "sta")); /* the request's id */
-	}
-	pb_body(&body, t);
-	pb_part(&meta, reply ? 2 : 1, &inner);
-	put_be(&meta, 0x20, 1);
-	put_varint(&meta, id);
-	put_be(&meta, 0x28, 1);
-	put_varint(&meta, CANARY); /* the attachment */
-	if (!reply)
-		pb_text(&meta, 7, unseen(t)); /* authentication */
-	put_text(&body, by_pattern(t, "bdy"));
-	put_text(b, "PRPC");
-	put_be(b, meta.n + body.n, 4);
-	put_be(b, meta.n, 4);
-	put(b, buf_bytes(&meta));
-	put(b, buf_bytes(&body));
-	buf_fini(&meta);
-	buf_fini(&body);
-}
-
-static void brpc_make(struct talk *t)
-{
-	for (uint32_t id = 1; id <= 2; id++) {
-		brpc_frame(t, false, id);
-		brpc_frame(t, true, id);
-	}
-}
-
 const struct talk_kind talk_kinds[] = {
-	{"http1", http1_make, false},
-	{"http1_fold", http1_fold_make, false},
-	{"http1_cut", http1_cut_make, false},
-	{"http2", http2_make, false},
-	{"http2_late", http2_late_make, true},
-	{"grpc", grpc_make, false},
-	{"thrift", thrift_make, false},
-	{"thrift_compact", thrift_compact_make, false},
-	{"ttheader", ttheader_make, false},
-	{"kitex_protobuf", kitex_protobuf_make, false},
-	{"theader", theader_make, false},
-	{"dubbo2", dubbo2_make, false},
-	{"brpc", brpc_make, false},
-	{0},
+	{"http1", http1_make, false},          {"http1_fold", http1_fold_make, false},
+	{"http1_cut", http1_cut_make, false},  {"http2", http2_make, false},
+	{"http2_late", http2_late_make, true}, {"grpc", grpc_make, false},
+	{"thrift", canary_thrift, false},      {"thrift_compact", canary_thrift_compact, false},
+	{"ttheader", canary_ttheader, false},  {"kitex_protobuf", canary_kitex_protobuf, false},
+	{"theader", canary_theader, false},    {"dubbo2", canary_dubbo2, false},
+	{"brpc", canary_brpc, false},          {0},
 };
 
 void talk_make(const struct talk_kind *k, struct talk *t, uint64_t seed)

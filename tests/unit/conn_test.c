@@ -419,6 +419,49 @@ static void tls(void **state)
 	}
 }
 
+/* Only when asked, and only where no framer could have found a secret. */
+static void opaque_heads(void **state)
+{
+	static char junk[8192];
+	(void)state;
+	memset(junk, 0x80, sizeof(junk) - 1);
+	for (int asked = 0; asked < 2; asked++) {
+		wire.opaque_head = asked ? 8 : 0;
+		wire_open(true);
+		wire_send(DIR_REQUEST, "?? some words of nobody's protocol");
+		wire_send(DIR_RESPONSE, "!! an");
+		wire_send(DIR_RESPONSE, "swer");
+		wire_close(FLOW_FIN);
+		const Sidetap__V1__Call *c = wire_next();
+		assert_string_equal(c->protocol, "opaque");
+		assert_true(data_is(c->request->body, asked ? "?? some " : ""));
+		assert_true(data_is(c->response->body, asked ? "!! answe" : ""));
+		assert_int_equal(c->request->body_bytes, 34);
+		assert_int_equal(c->response->body_bytes, 9);
+		assert_int_equal(records_flag(c, "truncated"), asked);
+
+		wire_open(false);
+		for (int i = 0; i < 100; i++) {
+			wire_send(DIR_REQUEST, junk);
+			wire_send(DIR_RESPONSE, junk);
+		}
+		wire_close(FLOW_FIN);
+		c = wire_next();
+		assert_true(data_is(c->request->body, "") && data_is(c->response->body, ""));
+
+		wire_open(true);
+		wire_send(DIR_REQUEST,
+			  "GET / HTTP/1.1\r\nHost : a\r\nAuthorization: secret\r\n\r\n");
+		wire_close(FLOW_FIN);
+		do {
+			c = wire_next();
+			assert_true(!c->request || data_is(c->request->body, ""));
+		} while (strcmp(c->protocol, "opaque") != 0);
+		wire_expect_none();
+	}
+	wire.opaque_head = 0;
+}
+
 static void framing_error_then_opaque(void **state)
 {
 	(void)state;
@@ -553,6 +596,7 @@ int main(void)
 		cmocka_unit_test(server_first),
 		cmocka_unit_test(only_the_server_speaks),
 		cmocka_unit_test(tls),
+		cmocka_unit_test(opaque_heads),
 		cmocka_unit_test(framing_error_then_opaque),
 		cmocka_unit_test(gather_limit),
 		cmocka_unit_test(half_close),

@@ -22,13 +22,18 @@ void wire_open(bool syn)
 	static bool once;
 	uint64_t max = wire.gather_max, all = wire.gather_all;
 	forget();
-	wire = (struct wire) {.now = 1000000000, .last = -1, .gather_max = max, .gather_all = all};
+	wire = (struct wire) {.now = 1000000000,
+			      .last = -1,
+			      .gather_max = max,
+			      .gather_all = all,
+			      .opaque_head = wire.opaque_head};
 	struct recorder_cfg cfg = {.sample = 1,
 				   .seed = 1,
 				   .capture = {.instance = "i"},
 				   .ops = &records_ops,
 				   .sink = (struct sink *)&wire.out};
 	struct call_limits limits = {.body = 1 << 20,
+				     .opaque_head = wire.opaque_head,
 				     .open_bodies = 16 << 20,
 				     .pending = 65536,
 				     .timeout_ns = 60000000000,

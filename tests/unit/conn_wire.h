@@ -24,6 +24,7 @@ struct wire {
 	bool own_ack; /* the runs to come acknowledge `ack`, not all that came */
 	uint64_t ack;
 	size_t seen; /* last parts that were looked at */
+	uint64_t opaque_head; /* for the next wire_open */
 	uint64_t gather_max, gather_all; /* for the next wire_open; 0: the defaults */
 };
 

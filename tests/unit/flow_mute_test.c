@@ -107,6 +107,30 @@ static void until_the_client_comes_again(void **state)
 	world_end(w);
 }
 
+/* Also one joined late, to which a SYN close by would be its own that came late. */
+static void until_the_client_comes_again_nearby(void **state)
+{
+	(void)state;
+	struct world *w = calloc(1, sizeof(*w));
+	struct gen g;
+	open_world(w);
+	gen_init(&g);
+	struct gen_conn c = gen_conn("10.0.0.1", 1000, "10.0.0.2", 80, 5000);
+	gen_send(&g, &c, DIR_REQUEST, BYTES("middle"), 100);
+	push(w, &g, 0, 7, 1000);
+	assert_true(flow_mute(w->t, only(w)));
+	c = gen_conn("10.0.0.1", 1000, "10.0.0.2", 80, 4000);
+	size_t at = g.n;
+	gen_open(&g, &c);
+	gen_drop(&g, at + 1); /* its answer would tell too */
+	gen_send(&g, &c, DIR_REQUEST, BYTES("hello"), 100);
+	push(w, &g, at, 7, 1000);
+	assert_int_equal(w->n, 2);
+	assert_int_equal(w->told[1].got[0].n, 5);
+	gen_fini(&g);
+	world_end(w);
+}
+
 /* New rules: what goes on is a late join. */
 static void unmuted(void **state)
 {
@@ -216,9 +240,13 @@ static void sampled_out(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(until_its_end), cmocka_unit_test(until_the_client_comes_again),
-		cmocka_unit_test(unmuted),       cmocka_unit_test(not_muted),
-		cmocka_unit_test(pending_bytes), cmocka_unit_test(sampled_out),
+		cmocka_unit_test(until_its_end),
+		cmocka_unit_test(until_the_client_comes_again),
+		cmocka_unit_test(until_the_client_comes_again_nearby),
+		cmocka_unit_test(unmuted),
+		cmocka_unit_test(not_muted),
+		cmocka_unit_test(pending_bytes),
+		cmocka_unit_test(sampled_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -245,6 +245,35 @@ static void bodies_by_rule(void **state)
 	}
 }
 
+/* The governor's limit: from now on, also of a body of which more is kept already; never over the configured one. */
+static void bodies_cut_while_they_come(void **state)
+{
+	static const struct {
+		uint64_t limit;
+		const char *want, *flags;
+	} t[] = {{7, "0123456", "truncated"},
+		 {3, "01234", "truncated"},
+		 {UINT64_MAX, "0123456789", ""}};
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		world_fifo();
+		request(0, "/", PIECE_END);
+		response(0, 200, "01234", 0);
+		calls_set_body(w.calls, t[i].limit);
+		body(RESP, 0, BYTES("56789"), PIECE_END);
+		body_is(expect("/", OUTCOME_OK, t[i].flags)->response, t[i].want);
+		world_close();
+	}
+	struct call_limits l = default_limits();
+	l.body = 4;
+	world_open(l, PAIRING_FIFO, false);
+	calls_set_body(w.calls, 100);
+	request(0, "/", PIECE_END);
+	response(0, 200, "01234", PIECE_END);
+	body_is(expect("/", OUTCOME_OK, "truncated")->response, "0123");
+	world_close();
+}
+
 /* What each condition of a match sees */
 static void facts_of_a_call(void **state)
 {
@@ -354,6 +383,7 @@ int main(void)
 		cmocka_unit_test(a_part_decides),
 		cmocka_unit_test(held_within_open_bodies),
 		cmocka_unit_test(bodies_by_rule),
+		cmocka_unit_test(bodies_cut_while_they_come),
 		cmocka_unit_test(facts_of_a_call),
 		cmocka_unit_test(an_orphan),
 		cmocka_unit_test(a_call_undone),

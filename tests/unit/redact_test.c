@@ -112,6 +112,11 @@ static void headers(void **state)
 	header_is("Referer", "https://u:p@h/?id_token=2",
 		  "https://[redacted]@h/?id_token=[redacted]");
 	header_is("Location", "/cb?code=1&refresh_token=2", "/cb?code=1&refresh_token=[redacted]");
+	static const char *const authorities[] = {
+		"Host",          ":authority",      "content-location", "x-original-url",
+		"x-rewrite-url", "x-forwarded-uri", "x-original-uri"};
+	for (size_t i = 0; i < sizeof(authorities) / sizeof(*authorities); i++)
+		header_is(authorities[i], "u:p@h?secret=1", "[redacted]@h?secret=[redacted]");
 	header_is("X-Envoy-Original-Path", "/a?apikey=1", "/a?apikey=[redacted]");
 }
 

@@ -35,7 +35,7 @@ static const char whole[] =
 	"redact:\n"
 	"  key: env:REDACT_TEST_KEY\n"
 	"  headers: [x-one, {name: 'x-*', action: drop}]\n"
-	"  query: [code]\n"
+	"  query: [code, \"\\u00e9\\x9b\\u2028\\n\\U0001f600\"]\n"
 	"  cookies: [sid]\n"
 	"  json: ['$.a', {path: \"$['b \\\\ \\\" c']\", action: hash, on: response}]\n"
 	"  form: [{name: pin, on: request}]\n"
@@ -54,7 +54,7 @@ static void what_is_shown_reads_back(void **state)
 	settings_init(&again);
 	if (load(&s, whole, said, sizeof(said)) < 0)
 		fail_msg("%s", said);
-	assert_int_equal(s.redact_rules.n, 12);
+	assert_int_equal(s.redact_rules.n, 13);
 	char *text = shown(&s);
 	if (load(&again, text, said, sizeof(said)) < 0)
 		fail_msg("%s: %s", text, said);
@@ -62,7 +62,7 @@ static void what_is_shown_reads_back(void **state)
 	char *third = shown(&copy);
 	assert_string_equal(text, third);
 	assert_string_equal(s.config_hash, again.config_hash);
-	const struct redact_rule *json = &copy.redact_rules.list[5];
+	const struct redact_rule *json = &copy.redact_rules.list[6];
 	assert_string_equal(json->what, "$['b \\ \" c']");
 	assert_int_equal(json->action, REDACT_HASH);
 	assert_int_equal(json->on & (REDACT_ON_REQUEST | REDACT_ON_RESPONSE), REDACT_ON_RESPONSE);
