@@ -202,10 +202,13 @@ static int allow(scmp_filter_ctx f, const char *name)
 	return rc == -EDOM || rc == -EEXIST ? 0 : rc; /* not a call of this architecture */
 }
 
-static int allow_arg(scmp_filter_ctx f, const char *name, struct scmp_arg_cmp cmp)
+/* Where the argument's bits in `mask` are those of `value`. */
+static int allow_bits(scmp_filter_ctx f, const char *name, unsigned arg, uint64_t mask,
+		      uint64_t value)
 {
+	const struct scmp_arg_cmp cmp = {arg, SCMP_CMP_MASKED_EQ, mask, value};
 	int nr = seccomp_syscall_resolve_name(name);
-	int rc = nr == __NR_SCMP_ERROR ? 0 : seccomp_rule_add(f, SCMP_ACT_ALLOW, nr, 1, cmp);
+	int rc = nr == __NR_SCMP_ERROR ? 0 : seccomp_rule_add_array(f, SCMP_ACT_ALLOW, nr, 1, &cmp);
 	return rc == -EDOM || rc == -EEXIST ? 0 : rc;
 }
 
@@ -214,9 +217,9 @@ static int allow_sockets(scmp_filter_ctx f, bool packets)
 	static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
 	int rc = 0;
 	for (size_t i = 0; i < sizeof(families) / sizeof(*families) && rc == 0; i++)
-		rc = allow_arg(f, "socket", SCMP_A0(SCMP_CMP_EQ, (uint64_t)families[i]));
+		rc = allow_bits(f, "socket", 0, UINT64_MAX, (uint64_t)families[i]);
 	if (rc == 0 && packets)
-		rc = allow_arg(f, "socket", SCMP_A0(SCMP_CMP_EQ, AF_PACKET));
+		rc = allow_bits(f, "socket", 0, UINT64_MAX, AF_PACKET);
 	return rc;
 }
 
@@ -229,7 +232,7 @@ static int allow_memory(scmp_filter_ctx f)
 	int rc = 0;
 	for (size_t n = 0; n < 3; n++)
 		for (size_t m = 0; m < 3 && rc == 0; m++)
-			rc = allow_arg(f, names[n], SCMP_A2(SCMP_CMP_MASKED_EQ, both, modes[m]));
+			rc = allow_bits(f, names[n], 2, both, modes[m]);
 	return rc;
 }
 
@@ -238,8 +241,8 @@ static int allow_bpf(scmp_filter_ctx f, bool keep_attach)
 {
 	if (keep_attach)
 		return allow(f, "bpf");
-	int rc = allow_arg(f, "bpf", SCMP_A0(SCMP_CMP_EQ, BPF_LINK_DETACH));
-	return rc ? rc : allow_arg(f, "bpf", SCMP_A0(SCMP_CMP_EQ, BPF_OBJ_GET_INFO_BY_FD));
+	int rc = allow_bits(f, "bpf", 0, UINT64_MAX, BPF_LINK_DETACH);
+	return rc ? rc : allow_bits(f, "bpf", 0, UINT64_MAX, BPF_OBJ_GET_INFO_BY_FD);
 }
 
 /* Threads, no namespaces. clone3 hides its flags in memory: without it the C library takes clone. */
@@ -247,22 +250,23 @@ static int allow_threads(scmp_filter_ctx f)
 {
 	const uint64_t namespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
 				    CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-	int rc = allow_arg(f, "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0));
+	int rc = allow_bits(f, "clone", 0, namespaces, 0);
 	int nr = seccomp_syscall_resolve_name("clone3");
 	if (rc == 0 && nr != __NR_SCMP_ERROR)
 		rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), nr, 0);
 	return rc;
 }
 
-/* Of terminals and of what waits to be read; SIOC* of interfaces where packet sockets may be opened again. */
+/* Of terminals, of what waits to be read, whether the interface is there; other SIOC* of interfaces where packet sockets may be opened again. */
 static int allow_ioctls(scmp_filter_ctx f, bool packets)
 {
-	static const uint64_t requests[] = {TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIOCLEX};
+	static const uint64_t requests[] = {TCGETS,  TIOCGWINSZ, FIONREAD,
+					    FIONBIO, FIOCLEX,    SIOCGIFINDEX};
 	int rc = 0;
 	for (size_t i = 0; i < sizeof(requests) / sizeof(*requests) && rc == 0; i++)
-		rc = allow_arg(f, "ioctl", SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, requests[i]));
+		rc = allow_bits(f, "ioctl", 1, 0xffffffff, requests[i]);
 	if (rc == 0 && packets)
-		rc = allow_arg(f, "ioctl", SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffff00, 0x8900));
+		rc = allow_bits(f, "ioctl", 1, 0xffffff00, 0x8900);
 	return rc;
 }
 

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <net/if.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
@@ -360,6 +361,7 @@ static void calls(void)
 	CHECK(sandbox_calls_only(false, err, sizeof(err)) == 0);
 	CHECK(status("Seccomp:") == 2);
 	CHECK(fails_with(socket(AF_PACKET, SOCK_RAW, 0)) == EPERM);
+	CHECK(if_nametoindex("lo") == 1); /* is what it was attached to still there? */
 	CHECK(fails_with(socket(AF_INET, SOCK_STREAM, 0)) == 0);
 	CHECK(fails_with(execv("/bin/true", argv)) == EPERM);
 	CHECK(fails_with(ptrace(PTRACE_TRACEME, 0, 0, 0)) == EPERM);
