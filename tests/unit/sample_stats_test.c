@@ -173,7 +173,7 @@ static struct truth run(double per_second)
 		now += exponential(1 / (per_second * ((i / PHASE) % 2 ? 10 : 1)));
 		x.method = (unsigned)fmin(METHODS - 1, exponential(40));
 		x.latency_ns = (uint64_t)exponential(x.error ? 5e7 : 5e6);
-		x.bytes = (size_t)fmin(BODY_MAX, exponential(mean_body)) + 100;
+		x.bytes = (size_t)fmin(BODY_MAX - 100, exponential(mean_body)) + 100;
 		x.start_ns = (uint64_t)(now * 1e9);
 		add(&t, &x, record(&x, i));
 	}
