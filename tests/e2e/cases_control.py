@@ -254,7 +254,8 @@ def pause_under_load(t):
         whole += 1
         oracle.check_call(d, made[oracle.call_of(r)], r, 1 << 20, ())
     d.verdict()
-    t.check(whole > 100, "only %d whole calls" % whole)
+    # those before the first pause; later ones are mostly marked as joined late
+    t.check(whole >= 40, "only %d whole calls" % whole)
 
 
 @test()
