@@ -72,7 +72,7 @@ def venv(cache, name, *packages):
         run([os.path.join(directory, "bin", "pip"), "install", "-q", "--disable-pip-version-check",
              *packages], what="pip install " + " ".join(packages))
 
-    once(directory, stamp_of(*packages), make)
+    once(directory, stamp_of("in " + directory, *packages), make)  # its scripts name their place
     return os.path.join(directory, "bin")
 
 
