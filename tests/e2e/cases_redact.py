@@ -11,6 +11,7 @@ import secrets
 import signal
 import subprocess
 
+from cases_control import ctl, http_get, metrics_port
 from cases_kafka import bootstrap_of, default_topic
 from kit import capture, kafka, net
 from kit.case import test
@@ -100,11 +101,12 @@ def of_file(t, cap):
 
 @test(timeout=90)
 def s1_canaries_in_files_and_lines(t):
-    """File sink, printed lines with headers and bodies, stderr, exports, the ledger, the command line."""
+    """File sink, printed lines with headers and bodies, stderr, exports, the ledger, admin answers, the command line."""
     t.service(PORT)
     env = {"REDACT_KEY": KEY}
     options = configured(t)
-    files = t.capture(*options, redact=True, env=env)
+    socket = t.path("ctl")
+    files = t.capture(*options, "--socket", socket, "--metrics", "127.0.0.1:0", redact=True, env=env)
     lines = t.capture(*options, "-vv", "-x", sink="print:", redact=True, env=env, name="print")
     plain = t.capture(*options[:4])
     plain_lines = t.capture(*options[:4], "-v", "-x", sink="print:", name="plain")
@@ -112,6 +114,9 @@ def s1_canaries_in_files_and_lines(t):
     n = speak(k)
     with open("/proc/%d/cmdline" % files.pid, "rb") as f:
         command = f.read()
+    admin = http_get(metrics_port(files), "/metrics")[1]
+    for question in (["status"], ["status", "--json"], ["ledger"], ["ledger", "--json"], ["sampling", "show"]):
+        admin += ctl(t, *question, "--socket", socket)
     for cap in (files, lines, plain, plain_lines):
         cap.stop()
     capture.check_ledger(t, plain.sink)
@@ -121,12 +126,13 @@ def s1_canaries_in_files_and_lines(t):
     t.same("bodies that went for their coding", 1, exits["encoding"])
     t.check(exits["redacted"] >= 6, "bodies redacted: %s" % exits)
     quiet(t, "the file sink", k, of_file(t, files))
+    quiet(t, "metrics and admin answers", k, admin.encode())
     quiet(t, "what is printed", k, (lines.output() + lines.errors()).encode())
     told(t, "the file sink", k, of_file(t, plain))
     told(t, "what is printed", k, plain_lines.output().encode())
     t.check("[redacted]" in lines.output(), "nothing redacted was printed")
     for where, data in (("stderr", lines.errors() + files.errors()), ("print", lines.output()),
-                        ("the command line", command.decode()), ("records", of_file(t, files).decode("latin-1"))):
+                        ("the command line", command.decode()), ("admin answers", admin), ("records", of_file(t, files).decode("latin-1"))):
         t.check(KEY not in data, "the key stands in " + where)
 
 
