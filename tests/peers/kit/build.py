@@ -67,7 +67,8 @@ def venv(cache, name, *packages):
     directory = os.path.join(os.path.dirname(cache), "venv-" + name)
 
     def make():
-        shutil.rmtree(os.path.join(directory, "bin"), ignore_errors=True)
+        for part in ("bin", "lib"):
+            shutil.rmtree(os.path.join(directory, part), ignore_errors=True)
         run(["/usr/bin/python3", "-m", "venv", directory], what="venv " + name)
         run([os.path.join(directory, "bin", "pip"), "install", "-q", "--disable-pip-version-check",
              *packages], what="pip install " + " ".join(packages))
