@@ -46,8 +46,11 @@ static void put_since(FILE *out, uint64_t unix_ns)
 	uint64_t now = clock_ns(CLOCK_REALTIME);
 	localtime_r(&t, &tm);
 	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm);
-	fprintf(out, "%s (%s ago)", text,
-		units_duration(now > unix_ns ? (now - unix_ns) / 1000000000 * 1000000000 : 0).s);
+	uint64_t seconds = now > unix_ns ? (now - unix_ns) / 1000000000 : 0;
+	if (seconds)
+		fprintf(out, "%s (%s ago)", text, units_duration(seconds * 1000000000).s);
+	else
+		fprintf(out, "%s (now)", text);
 }
 
 static void head(FILE *out, const char *name)
