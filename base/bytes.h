@@ -41,6 +41,15 @@ static inline struct bytes bytes_head(struct bytes b, size_t n)
 	return (struct bytes) {b.p, b.n < n ? b.n : n};
 }
 
+/* The value of a hexadecimal digit; -1: it is none. */
+static inline int bytes_hex_digit(uint8_t c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 static inline bool bytes_eq(struct bytes a, struct bytes b)
 {
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);

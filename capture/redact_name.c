@@ -87,14 +87,6 @@ const struct redact_name *redact_names_find(const struct redact_names *n, struct
 	return NULL;
 }
 
-static int hex(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* RFC 3986 section 2.1; '+' by application/x-www-form-urlencoded. */
 struct bytes redact_name_decode(struct bytes in, bool plus, uint8_t *out, size_t out_n)
 {
@@ -103,8 +95,8 @@ struct bytes redact_name_decode(struct bytes in, bool plus, uint8_t *out, size_t
 		if (n == out_n)
 			return (struct bytes) {NULL, 0};
 		out[n] = plus && in.p[i] == '+' ? ' ' : in.p[i];
-		int high = i + 2 < in.n && in.p[i] == '%' ? hex(in.p[i + 1]) : -1;
-		int low = high >= 0 ? hex(in.p[i + 2]) : -1;
+		int high = i + 2 < in.n && in.p[i] == '%' ? bytes_hex_digit(in.p[i + 1]) : -1;
+		int low = high >= 0 ? bytes_hex_digit(in.p[i + 2]) : -1;
 		if (high >= 0 && low >= 0) {
 			out[n] = (uint8_t)(high << 4 | low);
 			i += 2;

@@ -218,19 +218,13 @@ static bool is_first(struct sampler *s, uint32_t rule, const struct sample_call 
 
 /* ---- chance ---- */
 
-static int hex(uint8_t c)
-{
-	uint8_t low = c | 0x20;
-	return c >= '0' && c <= '9' ? c - '0' : low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-}
-
 /* 56 bits of a trace id. */
 static uint64_t trace_randomness(struct bytes id)
 {
 	uint64_t r = 0;
 	bool usable = id.n == TRACE_DIGITS || id.n == TRACE_DIGITS / 2;
 	for (size_t i = id.n - RANDOM_BITS / 4; usable && i < id.n; i++) {
-		int d = hex(id.p[i]);
+		int d = bytes_hex_digit(id.p[i]);
 		usable = d >= 0;
 		r = r << 4 | (uint64_t)(d & 15);
 	}

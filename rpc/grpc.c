@@ -111,22 +111,15 @@ enum outcome grpc_outcome(int32_t status)
 	}
 }
 
-static int hex(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The byte that `in` begins with, escaped or not, and how long it stands there. */
 static uint8_t escape_read(struct bytes in, size_t *n)
 {
 	*n = 1;
-	if (in.p[0] != '%' || in.n < 3 || hex(in.p[1]) < 0 || hex(in.p[2]) < 0)
+	if (in.p[0] != '%' || in.n < 3 || bytes_hex_digit(in.p[1]) < 0 ||
+	    bytes_hex_digit(in.p[2]) < 0)
 		return in.p[0];
 	*n = 3;
-	return (uint8_t)(hex(in.p[1]) << 4 | hex(in.p[2]));
+	return (uint8_t)(bytes_hex_digit(in.p[1]) << 4 | bytes_hex_digit(in.p[2]));
 }
 
 /* Without the UTF-8 sequence that the cut behind the n bytes of `text` left unfinished */

@@ -5,14 +5,6 @@
 
 #include "rpc/http1_head.h"
 
-static int hex(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static struct bytes blanks_skip(struct bytes b)
 {
 	while (b.n && (b.p[0] == ' ' || b.p[0] == '\t'))
@@ -69,7 +61,7 @@ static bool line_parse(struct bytes line, uint64_t *size)
 	size_t i = 0;
 
 	*size = 0;
-	for (int d; i < line.n && (d = hex(line.p[i])) >= 0; i++) {
+	for (int d; i < line.n && (d = bytes_hex_digit(line.p[i])) >= 0; i++) {
 		if (*size >> 59)
 			return false;
 		*size = *size << 4 | (uint64_t)d;

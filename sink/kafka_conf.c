@@ -22,13 +22,6 @@
 
 enum { TOPIC_MAX = 242, /* Kafka's 249 less ".ledger" */ UNKNOWN_TOPIC_MS = 2000 };
 
-static int hex(char c)
-{
-	return c >= '0' && c <= '9'                 ? c - '0'
-	       : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
-						    : -1;
-}
-
 /* RFC 3986 section 2.1. NULL: not well formed, or no memory. */
 static char *percent_decode(const char *s, size_t n)
 {
@@ -39,9 +32,11 @@ static char *percent_decode(const char *s, size_t n)
 			out[k++] = s[i];
 			continue;
 		}
-		if (i + 2 >= n || hex(s[i + 1]) < 0 || hex(s[i + 2]) < 0)
+		if (i + 2 >= n || bytes_hex_digit((uint8_t)s[i + 1]) < 0 ||
+		    bytes_hex_digit((uint8_t)s[i + 2]) < 0)
 			return NULL;
-		out[k++] = (char)(hex(s[i + 1]) * 16 + hex(s[i + 2]));
+		out[k++] = (char)(bytes_hex_digit((uint8_t)s[i + 1]) * 16 +
+				  bytes_hex_digit((uint8_t)s[i + 2]));
 		i += 2;
 	}
 	if (!out)
