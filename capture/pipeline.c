@@ -159,18 +159,13 @@ static void sink_opening(void *ctx)
 	o->p->sink = sink_open(o->p->s->sink, o->cfg, &o->p->sink_ops, o->err, o->err_n);
 }
 
-static bool has_spool(const struct pipeline *p)
-{
-	return p->s->spool && p->s->spool[0] && strncmp(p->s->sink, "kafka:", 6) == 0;
-}
-
 /* After the sink, which has locked the spool: whoever left a file there is dead. */
 static void open_remains(struct pipeline *p)
 {
 	char err[512];
 	const char *exit = "";
 	struct record *rec = NULL;
-	if (!has_spool(p))
+	if (!settings_has_spool(p->s))
 		return;
 	while (remains_next(p->s->spool, &p->dead, &rec) == 1) {
 		log_warn("a process with this spool was killed: its last ledger is sent now");

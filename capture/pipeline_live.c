@@ -141,7 +141,7 @@ void pipeline_sink_files(const struct settings *s, struct sandbox_files *out)
 		(void)mkdir(s->sink + 5, 0750);
 		sandbox_may_write(out, s->sink + 5);
 	}
-	if (s->spool && *s->spool && strncmp(s->sink, "kafka:", 6) == 0) {
+	if (settings_has_spool(s)) {
 		(void)mkdir(s->spool, 0700);
 		sandbox_may_write(out, s->spool);
 	}

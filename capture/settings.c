@@ -207,6 +207,11 @@ int settings_copy(struct settings *to, const struct settings *from)
 	return -ENOMEM;
 }
 
+bool settings_has_spool(const struct settings *s)
+{
+	return s->spool && s->spool[0] && strncmp(s->sink, "kafka:", 6) == 0;
+}
+
 const struct option *settings_find(struct bytes name, bool *on)
 {
 	*on = true;

@@ -101,5 +101,8 @@ int settings_copy(struct settings *to, const struct settings *from);
 struct sampler;
 struct sampler *settings_sampler(const struct settings *s, uint64_t seed);
 
+/* A spool is named, and the sink one that uses it? */
+bool settings_has_spool(const struct settings *s);
+
 /* The values in force as YAML, one a line; passwords in a sink's properties are masked. */
 void settings_print(const struct settings *s, FILE *out);
