@@ -5,17 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "capture/settings_table.h"
-
-static char *shown(const struct settings *s)
-{
-	char *text = NULL;
-	size_t n;
-	FILE *f = open_memstream(&text, &n);
-	settings_print(s, f);
-	fclose(f);
-	return text;
-}
+#include "tests/unit/settings_text.h"
 
 static void must(int ok)
 {
@@ -51,11 +41,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	size_t said_n;
 	settings_init(&s);
 	s.flag_set = n ? data[0] & 1 : 0; /* --port was a flag, or not */
-	char *before = shown(&s);
+	char *before = settings_text_shown(&s);
 	FILE *err = open_memstream(&said, &said_n);
 	int rc = settings_load_text(&s, "f", bytes_of(data, n), err);
 	fclose(err);
-	char *after = shown(&s);
+	char *after = settings_text_shown(&s);
 	if (rc < 0) {
 		must(strcmp(before, after) == 0);
 		check_message(said);

@@ -16,14 +16,23 @@ static bool verdict(void *ctx, uint32_t slot, uint32_t word)
 	return true;
 }
 
-static void open_world(struct world *w)
+static struct world *begin(struct gen *g)
 {
+	struct world *w = calloc(1, sizeof(*w));
 	struct flow_cfg cfg = config(w, false);
 	memset(words, 0, sizeof(words));
 	refuse = false;
 	cfg.verdict = verdict;
 	world_of(&cfg, w);
 	w->keep = true;
+	gen_init(g);
+	return w;
+}
+
+static void end(struct world *w, struct gen *g)
+{
+	gen_fini(g);
+	world_end(w);
 }
 
 /* As from the probe, which says where a connection's verdict stands */
@@ -57,10 +66,8 @@ static struct gen_conn begun(struct world *w, struct gen *g, uint16_t port, uint
 static void until_its_end(void **state)
 {
 	(void)state;
-	struct world *w = calloc(1, sizeof(*w));
 	struct gen g;
-	open_world(w);
-	gen_init(&g);
+	struct world *w = begin(&g);
 	struct gen_conn c = begun(w, &g, 1000, 7);
 	assert_true(flow_mute(w->t, only(w)));
 	assert_true(flow_mute(w->t, only(w)));
@@ -83,18 +90,15 @@ static void until_its_end(void **state)
 	begun(w, &g, 1000, 7);
 	assert_int_equal(w->n, 2);
 	assert_int_equal(w->told[1].got[0].n, 5);
-	gen_fini(&g);
-	world_end(w);
+	end(w, &g);
 }
 
 /* A new SYN of that client ends it too: the new connection is seen from its beginning. */
 static void until_the_client_comes_again(void **state)
 {
 	(void)state;
-	struct world *w = calloc(1, sizeof(*w));
 	struct gen g;
-	open_world(w);
-	gen_init(&g);
+	struct world *w = begin(&g);
 	begun(w, &g, 1000, 7);
 	flow_mute(w->t, only(w));
 	begun(w, &g, 1000, 7);
@@ -103,18 +107,15 @@ static void until_the_client_comes_again(void **state)
 	assert_int_equal(w->told[0].how, FLOW_REUSED);
 	assert_true(w->told[1].flow.syn_seen);
 	assert_int_equal(w->told[1].got[0].n, 5);
-	gen_fini(&g);
-	world_end(w);
+	end(w, &g);
 }
 
 /* Also one joined late, to which a SYN close by would be its own that came late. */
 static void until_the_client_comes_again_nearby(void **state)
 {
 	(void)state;
-	struct world *w = calloc(1, sizeof(*w));
 	struct gen g;
-	open_world(w);
-	gen_init(&g);
+	struct world *w = begin(&g);
 	struct gen_conn c = gen_conn("10.0.0.1", 1000, "10.0.0.2", 80, 5000);
 	gen_send(&g, &c, DIR_REQUEST, BYTES("middle"), 100);
 	push(w, &g, 0, 7, 1000);
@@ -127,18 +128,15 @@ static void until_the_client_comes_again_nearby(void **state)
 	push(w, &g, at, 7, 1000);
 	assert_int_equal(w->n, 2);
 	assert_int_equal(w->told[1].got[0].n, 5);
-	gen_fini(&g);
-	world_end(w);
+	end(w, &g);
 }
 
 /* New rules: what goes on is a late join. */
 static void unmuted(void **state)
 {
 	(void)state;
-	struct world *w = calloc(1, sizeof(*w));
 	struct gen g;
-	open_world(w);
-	gen_init(&g);
+	struct world *w = begin(&g);
 	struct gen_conn c = begun(w, &g, 1000, 7), d = begun(w, &g, 1001, 8);
 	for (struct list *it = w->t->open.next; it != &w->t->open; it = it->next)
 		flow_mute(w->t, &list_entry(it, struct flow_node, lru)->f);
@@ -156,18 +154,15 @@ static void unmuted(void **state)
 	assert_false(w->told[2].flow.syn_seen);
 	assert_int_equal(w->told[2].got[0].n, 5);
 	assert_int_equal(flow_totals(w->t).gaps, 0);
-	gen_fini(&g);
-	world_end(w);
+	end(w, &g);
 }
 
 /* A slot serves one flow; a back end that cannot mutes none. */
 static void not_muted(void **state)
 {
 	(void)state;
-	struct world *w = calloc(1, sizeof(*w));
 	struct gen g;
-	open_world(w);
-	gen_init(&g);
+	struct world *w = begin(&g);
 	begun(w, &g, 1000, 7);
 	flow_mute(w->t, only(w));
 	begun(w, &g, 1001, 7);
@@ -182,18 +177,15 @@ static void not_muted(void **state)
 	memset(words, 0, sizeof(words));
 	flow_mute_again(w->t);
 	assert_int_equal(words[7], 1000 << 4 | VERDICT_MUTE);
-	gen_fini(&g);
-	world_end(w);
+	end(w, &g);
 }
 
 /* What waits for its turn when a flow is muted is not wanted either. */
 static void pending_bytes(void **state)
 {
 	(void)state;
-	struct world *w = calloc(1, sizeof(*w));
 	struct gen g;
-	open_world(w);
-	gen_init(&g);
+	struct world *w = begin(&g);
 	struct gen_conn c = begun(w, &g, 1000, 7);
 	c.sent[DIR_REQUEST] += 10;
 	size_t at = g.n;
@@ -203,8 +195,7 @@ static void pending_bytes(void **state)
 	flow_end_all(w->t, FLOW_STOP);
 	assert_int_equal(exit_of(w, 1, "muted"), 5);
 	assert_int_equal(flow_totals(w->t).gaps, 0);
-	gen_fini(&g);
-	world_end(w);
+	end(w, &g);
 }
 
 static bool odd_port(void *ctx, const struct flow *f)
@@ -216,10 +207,8 @@ static bool odd_port(void *ctx, const struct flow *f)
 static void sampled_out(void **state)
 {
 	(void)state;
-	struct world *w = calloc(1, sizeof(*w));
 	struct gen g;
-	open_world(w);
-	gen_init(&g);
+	struct world *w = begin(&g);
 	for (uint16_t port = 1000; port < 1010; port++)
 		begun(w, &g, port, port);
 	assert_int_equal(flow_sample_out(w->t, odd_port, NULL), 5);
@@ -233,8 +222,7 @@ static void sampled_out(void **state)
 	balanced(w);
 	assert_int_equal(exit_of(w, 0, "sampled_out"), 1);
 	assert_int_equal(exit_of(w, 1, "sampled_out"), 8);
-	gen_fini(&g);
-	world_end(w);
+	end(w, &g);
 }
 
 int main(void)

@@ -11,25 +11,7 @@
 #include <cmocka.h>
 
 #include "capture/redact.h"
-#include "capture/settings_table.h"
-
-static int load(struct settings *s, const char *text, char *said, size_t n)
-{
-	FILE *err = fmemopen(said, n, "w");
-	int rc = settings_load_text(s, "f.yaml", bytes_str(text), err);
-	fclose(err);
-	return rc;
-}
-
-static char *shown(const struct settings *s)
-{
-	char *text = NULL;
-	size_t n;
-	FILE *f = open_memstream(&text, &n);
-	settings_print(s, f);
-	fclose(f);
-	return text;
-}
+#include "tests/unit/settings_text.h"
 
 static const char whole[] =
 	"redact:\n"
@@ -52,21 +34,21 @@ static void what_is_shown_reads_back(void **state)
 	char said[1024] = "";
 	settings_init(&s);
 	settings_init(&again);
-	if (load(&s, whole, said, sizeof(said)) < 0)
+	if (settings_text_load(&s, whole, said, sizeof(said)) < 0)
 		fail_msg("%s", said);
 	assert_int_equal(s.redact_rules.n, 13);
-	char *text = shown(&s);
-	if (load(&again, text, said, sizeof(said)) < 0)
+	char *text = settings_text_shown(&s);
+	if (settings_text_load(&again, text, said, sizeof(said)) < 0)
 		fail_msg("%s: %s", text, said);
 	assert_int_equal(settings_copy(&copy, &again), 0);
-	char *third = shown(&copy);
+	char *third = settings_text_shown(&copy);
 	assert_string_equal(text, third);
 	assert_string_equal(s.config_hash, again.config_hash);
 	const struct redact_rule *json = &copy.redact_rules.list[6];
 	assert_string_equal(json->what, "$['b \\ \" c']");
 	assert_int_equal(json->action, REDACT_HASH);
 	assert_int_equal(json->on & (REDACT_ON_REQUEST | REDACT_ON_RESPONSE), REDACT_ON_RESPONSE);
-	assert_int_equal(load(&s, "redact: true\n", said, sizeof(said)), 0);
+	assert_int_equal(settings_text_load(&s, "redact: true\n", said, sizeof(said)), 0);
 	assert_int_equal(s.redact_rules.n, 0); /* a reload takes back what the file does not say */
 	assert_string_not_equal(s.config_hash, again.config_hash);
 	free(text);
@@ -84,10 +66,11 @@ static void no_redact_wins(void **state)
 	char *argv[] = {"capture", "--no-redact", NULL}, said[1024] = "";
 	settings_init(&s);
 	assert_int_equal(settings_parse(&s, 2, argv), 0);
-	assert_int_equal(load(&s, whole, said, sizeof(said)), 0);
+	assert_int_equal(settings_text_load(&s, whole, said, sizeof(said)), 0);
 	assert_false(s.redact);
 	assert_int_equal(s.redact_rules.n, 0);
-	assert_int_equal(load(&s, "redact: {json: [a]}\n", said, sizeof(said)), -EINVAL);
+	assert_int_equal(settings_text_load(&s, "redact: {json: [a]}\n", said, sizeof(said)),
+			 -EINVAL);
 	settings_fini(&s);
 }
 
@@ -96,10 +79,10 @@ static void refused(const char *text, const char *says)
 	struct settings s;
 	char said[1024] = "";
 	settings_init(&s);
-	assert_int_equal(load(&s, whole, said, sizeof(said)), 0);
-	char *before = shown(&s);
-	int rc = load(&s, text, said, sizeof(said));
-	char *after = shown(&s);
+	assert_int_equal(settings_text_load(&s, whole, said, sizeof(said)), 0);
+	char *before = settings_text_shown(&s);
+	int rc = settings_text_load(&s, text, said, sizeof(said));
+	char *after = settings_text_shown(&s);
 	assert_string_equal(before, after);
 	if (rc != -EINVAL || strncmp(said, says, strlen(says)) != 0 ||
 	    strchr(said, '\n') != said + strlen(said) - 1)
@@ -182,7 +165,7 @@ static void c1_too_many_rules(void **state)
 	for (int i = 0; i < 65; i++)
 		strcat(text, "$.a,");
 	strcat(text, "]}\n");
-	assert_int_equal(load(&s, text, said, sizeof(said)), 0);
+	assert_int_equal(settings_text_load(&s, text, said, sizeof(said)), 0);
 	assert_null(redactor_new(&s.redact_rules, NULL, said, sizeof(said)));
 	assert_non_null(strstr(said, "one path too many"));
 	settings_fini(&s);
@@ -193,7 +176,7 @@ static void key_is(const char *rules, const char *says)
 	struct settings s;
 	char said[1024] = "";
 	settings_init(&s);
-	assert_int_equal(load(&s, rules, said, sizeof(said)), 0);
+	assert_int_equal(settings_text_load(&s, rules, said, sizeof(said)), 0);
 	struct redactor *r = redactor_new(&s.redact_rules, NULL, said, sizeof(said));
 	if (says ? r != NULL || strncmp(said, says, strlen(says)) != 0 : r == NULL)
 		fail_msg("%s: %s", rules, said);
@@ -216,10 +199,10 @@ static void c7_keys(void **state)
 	key_is(rules, NULL);
 	struct settings s;
 	settings_init(&s);
-	assert_int_equal(load(&s, rules, said, sizeof(said)), 0);
+	assert_int_equal(settings_text_load(&s, rules, said, sizeof(said)), 0);
 	struct redactor *before = redactor_new(&s.redact_rules, NULL, said, sizeof(said));
 	assert_non_null(before);
-	char *text = shown(&s);
+	char *text = settings_text_shown(&s);
 	assert_null(strstr(text, "0123456789abcdef"));
 	free(text);
 	unlink(path);

@@ -11,25 +11,7 @@
 #include <cmocka.h>
 
 #include "capture/sample.h"
-#include "capture/settings_table.h"
-
-static int load(struct settings *s, const char *text, char *said, size_t n)
-{
-	FILE *err = fmemopen(said, n, "w");
-	int rc = settings_load_text(s, "f.yaml", bytes_str(text), err);
-	fclose(err);
-	return rc;
-}
-
-static char *shown(const struct settings *s)
-{
-	char *text = NULL;
-	size_t n;
-	FILE *f = open_memstream(&text, &n);
-	settings_print(s, f);
-	fclose(f);
-	return text;
-}
+#include "tests/unit/settings_text.h"
 
 static const char whole[] = "sample: 5%\n"
 			    "proxy-port: [15001, 15006]\n"
@@ -66,7 +48,7 @@ static void a_rule_says_all_of_it(void **state)
 	char said[400] = "";
 	settings_init(&s);
 	assert_int_equal(s.n_rules, 0);
-	if (load(&s, whole, said, sizeof(said)) < 0)
+	if (settings_text_load(&s, whole, said, sizeof(said)) < 0)
 		fail_msg("%s", said);
 	assert_int_equal(s.n_rules, 5);
 	assert_int_equal(s.n_proxy_ports, 2);
@@ -112,22 +94,26 @@ static void shown_and_loaded(void **state)
 	char said[400] = "";
 	settings_init(&s);
 	settings_init(&again);
-	assert_int_equal(load(&s, whole, said, sizeof(said)), 0);
-	char *text = shown(&s);
-	if (load(&again, text, said, sizeof(said)) < 0)
+	assert_int_equal(settings_text_load(&s, whole, said, sizeof(said)), 0);
+	char *text = settings_text_shown(&s);
+	if (settings_text_load(&again, text, said, sizeof(said)) < 0)
 		fail_msg("%s%s", said, text);
-	char *twice = shown(&again);
+	char *twice = settings_text_shown(&again);
 	assert_string_equal(text, twice);
 	assert_string_equal(s.config_hash, again.config_hash);
 	free(twice);
 	/* the hash covers rules */
-	assert_int_equal(load(&again, "rules: [{name: a, drop: true}]\n", said, sizeof(said)), 0);
+	assert_int_equal(
+		settings_text_load(&again, "rules: [{name: a, drop: true}]\n", said, sizeof(said)),
+		0);
 	char one[17];
 	memcpy(one, again.config_hash, sizeof(one));
-	assert_int_equal(load(&again, "rules: [{name: b, drop: true}]\n", said, sizeof(said)), 0);
+	assert_int_equal(
+		settings_text_load(&again, "rules: [{name: b, drop: true}]\n", said, sizeof(said)),
+		0);
 	assert_string_not_equal(one, again.config_hash);
 	/* a file without rules has none */
-	assert_int_equal(load(&again, "port: 80\n", said, sizeof(said)), 0);
+	assert_int_equal(settings_text_load(&again, "port: 80\n", said, sizeof(said)), 0);
 	assert_int_equal(again.n_rules, 0);
 	free(text);
 	settings_fini(&s);
@@ -139,14 +125,16 @@ static void refused(const char *text, const char *want)
 	struct settings s;
 	char said[600] = "";
 	settings_init(&s);
-	assert_int_equal(load(&s, "rules: [{name: old, drop: true}]\n", said, sizeof(said)), 0);
-	char *before = shown(&s);
-	assert_true(load(&s, text, said, sizeof(said)) < 0);
+	assert_int_equal(
+		settings_text_load(&s, "rules: [{name: old, drop: true}]\n", said, sizeof(said)),
+		0);
+	char *before = settings_text_shown(&s);
+	assert_true(settings_text_load(&s, text, said, sizeof(said)) < 0);
 	if (strncmp(said, want, strlen(want)) != 0)
 		fail_msg("said %snot   %s", said, want);
 	if (!strstr(said, "allowed") && !strstr(said, "not YAML") && !strstr(said, "more than"))
 		fail_msg("does not say what is allowed: %s", said);
-	char *after = shown(&s);
+	char *after = settings_text_shown(&s);
 	assert_string_equal(before, after);
 	free(before);
 	free(after);
@@ -224,11 +212,11 @@ static void no_more_than_fit(void **state)
 	struct settings s;
 	char said[400] = "";
 	settings_init(&s);
-	assert_int_equal(load(&s, text, said, sizeof(said)), 0);
+	assert_int_equal(settings_text_load(&s, text, said, sizeof(said)), 0);
 	assert_int_equal(s.n_rules, SAMPLE_RULES_MAX);
 	fprintf(f, "  - {name: last}\n");
 	fclose(f);
-	assert_true(load(&s, text, said, sizeof(said)) < 0);
+	assert_true(settings_text_load(&s, text, said, sizeof(said)) < 0);
 	assert_non_null(strstr(said, "f.yaml:258:5: rules: more than 256 rules"));
 	struct sampler *sampler = settings_sampler(&s, 1);
 	assert_int_equal(sampler_rules(sampler), SAMPLE_RULES_MAX);
@@ -244,9 +232,10 @@ static void the_sampler_of_settings(void **state)
 	struct settings s;
 	char said[400] = "";
 	settings_init(&s);
-	assert_int_equal(
-		load(&s, "sample: 0\nrules: [{name: a, match: {path: /x}}]\n", said, sizeof(said)),
-		0);
+	assert_int_equal(settings_text_load(&s,
+					    "sample: 0\nrules: [{name: a, match: {path: /x}}]\n",
+					    said, sizeof(said)),
+			 0);
 	struct sampler *sampler = settings_sampler(&s, 1);
 	struct sample_call c = {.path = BYTES("/x")};
 	assert_true(sampler_head(sampler, &c, 1).keep);
@@ -266,10 +255,11 @@ static void a_flag_wins(void **state)
 	char said[400] = "", *words[] = {"capture", "--budget-cpu", "20%", NULL};
 	settings_init(&s);
 	assert_int_equal(settings_parse(&s, 3, words), 0);
-	assert_int_equal(load(&s, "budget: {cpu: 5%, memory: 1GiB}\n", said, sizeof(said)), 0);
+	assert_int_equal(
+		settings_text_load(&s, "budget: {cpu: 5%, memory: 1GiB}\n", said, sizeof(said)), 0);
 	assert_true(s.budget_cpu == 0.2);
 	assert_int_equal(s.budget_memory, 1 << 30);
-	assert_true(load(&s, "budget: {cpu: x}\n", said, sizeof(said)) < 0);
+	assert_true(settings_text_load(&s, "budget: {cpu: x}\n", said, sizeof(said)) < 0);
 	settings_fini(&s);
 }
 

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "capture/settings_table.h"
+#include "tests/unit/settings_text.h"
 
 /* Runs with stderr and stdout in a buffer; words end with NULL. */
 static int parse(struct settings *s, char *said, size_t n, char **words)
@@ -41,25 +41,6 @@ static int parse(struct settings *s, char *said, size_t n, char **words)
 }
 
 #define WORDS(...) ((char *[]) {"capture", __VA_ARGS__, NULL})
-
-static int load(struct settings *s, const char *text, char *said, size_t n)
-{
-	FILE *err = fmemopen(said, n, "w");
-	int rc = settings_load_text(s, "f.yaml", bytes_str(text), err);
-	fclose(err);
-	return rc;
-}
-
-/* Everything that settings_print shows, to compare before and after */
-static char *shown(const struct settings *s)
-{
-	char *text = NULL;
-	size_t n;
-	FILE *f = open_memstream(&text, &n);
-	settings_print(s, f);
-	fclose(f);
-	return text;
-}
 
 static void defaults_are_the_contract(void **state)
 {
@@ -198,7 +179,7 @@ static void c7_secrets_of_a_sink(void **state)
 	assert_int_equal(parse(&other, said, sizeof(said),
 			       WORDS("-o", "kafka://a/t?sasl.password=hunter3&a=b")),
 			 0);
-	char *text = shown(&s);
+	char *text = settings_text_shown(&s);
 	assert_non_null(strstr(text, "sasl.password=[redacted]&a=b"));
 	assert_string_equal(s.config_hash, other.config_hash);
 	free(text);
@@ -231,22 +212,23 @@ static void file_gives_the_same_as_flags(void **state)
 		    "--no-redact", "--idle", "-o", "file:/x", "--service-name", "a b", "-v"));
 	settings_init(&s);
 	assert_int_equal(
-		load(&s,
-		     "# comment\nport: [80, '8080-8082']\nsample: 10%\nlimit: {calls: 100, time: 5s}\n"
-		     "no-redact: true\nidle: true\nsink: \"file:/x\"\nservice-name: a b\nverbose: 1\n",
-		     said, sizeof(said)),
+		settings_text_load(
+			&s,
+			"# comment\nport: [80, '8080-8082']\nsample: 10%\nlimit: {calls: 100, time: 5s}\n"
+			"no-redact: true\nidle: true\nsink: \"file:/x\"\nservice-name: a b\nverbose: 1\n",
+			said, sizeof(said)),
 		0);
-	char *a = shown(&f), *b = shown(&s);
+	char *a = settings_text_shown(&f), *b = settings_text_shown(&s);
 	assert_string_equal(a, b);
 	assert_string_equal(f.config_hash, s.config_hash);
 	free(a);
 	free(b);
 	/* what is printed is a file again */
-	a = shown(&s);
+	a = settings_text_shown(&s);
 	struct settings again;
 	settings_init(&again);
-	assert_int_equal(load(&again, a, said, sizeof(said)), 0);
-	b = shown(&again);
+	assert_int_equal(settings_text_load(&again, a, said, sizeof(said)), 0);
+	b = settings_text_shown(&again);
 	assert_string_equal(a, b);
 	free(a);
 	free(b);
@@ -262,10 +244,11 @@ static void file_refused(const char *text, const char *says)
 	struct settings s;
 	char said[2048] = "";
 	settings_init(&s);
-	assert_int_equal(load(&s, "port: 7\nsink: file:/keep\n", said, sizeof(said)), 0);
-	char *before = shown(&s);
-	int rc = load(&s, text, said, sizeof(said));
-	char *after = shown(&s);
+	assert_int_equal(settings_text_load(&s, "port: 7\nsink: file:/keep\n", said, sizeof(said)),
+			 0);
+	char *before = settings_text_shown(&s);
+	int rc = settings_text_load(&s, text, said, sizeof(said));
+	char *after = settings_text_shown(&s);
 	assert_string_equal(before, after);
 	if (rc != -EINVAL || strncmp(said, says, strlen(says)) != 0 ||
 	    strchr(said, '\n') != said + strlen(said) - 1)
@@ -410,13 +393,13 @@ static void flags_win_over_the_file(void **state)
 	assert_true(s.sample == 0.5);
 	assert_int_equal(s.limit_calls, 3);
 	/* a reload: what is gone from the file is at its default again, flags stay */
-	assert_int_equal(load(&s, "sink: file:/y\n", said, sizeof(said)), 0);
+	assert_int_equal(settings_text_load(&s, "sink: file:/y\n", said, sizeof(said)), 0);
 	assert_int_equal(s.ports[0], 80);
 	assert_true(s.sample == 1);
 	assert_int_equal(s.limit_calls, 0);
 	assert_string_equal(s.sink, "file:/y");
 	/* a key that a flag hides is checked all the same */
-	assert_int_equal(load(&s, "port: 99999\n", said, sizeof(said)), -EINVAL);
+	assert_int_equal(settings_text_load(&s, "port: 99999\n", said, sizeof(said)), -EINVAL);
 	assert_string_equal(s.sink, "file:/y");
 	unlink(path);
 	settings_fini(&s);
