@@ -71,7 +71,7 @@ enum probe_exit {
 	EXIT_IP_FRAG,
 	EXIT_MALFORMED,
 	EXIT_CONTROL, /* no payload and neither SYN, FIN nor RST */
-	EXIT_SAMPLED_OUT, /* --connections */
+	EXIT_SAMPLED_OUT, /* --connections: then its acknowledgements too */
 	EXIT_MUTED,
 	EXIT_RING_FULL,
 	EXIT_COPY_FAIL,
@@ -88,11 +88,13 @@ struct probe_counters {
 	__u64 payload_cut;
 } __attribute__((aligned(64)));
 
-/* Control words, in .bss. As the arrays (counters, ports, verdicts) mmapped: no system call. */
+/* Control words, in .data. As the arrays (counters, ports, verdicts) mmapped: no system call. */
+#define KEEP_ALL (1ull << 32)
 struct probe_control {
 	__u32 spill; /* probe sets: hot ring was full; reader clears when both are empty */
 	__u32 sleeping; /* reader sets: wake me; probe clears with the wakeup */
-	__u64 keep_less; /* reader sets: so much below probe_config.keep_below is the share now */
+	/* reader sets: keep a connection when the upper half of its hash is below; KEEP_ALL */
+	__u64 keep_below;
 	__u32 pad[12];
 };
 
@@ -101,7 +103,6 @@ enum { PORT_WORDS = 65536 / 64 };
 
 /* What the probe is told before it is loaded (rodata: the verifier drops what is off). */
 struct probe_config {
-	__u64 keep_below; /* keep when the upper half of the hash is below; 1 << 32: all */
 	__u64 own_netns; /* cookie of the reader's network namespace */
 	__u32 hash_seed;
 	__u32 head_bytes; /* for VERDICT_HEAD */

@@ -190,6 +190,39 @@ static __always_inline bool emit(struct __sk_buff *skb, const struct seen *e, __
 	return put(skb, e, hash, ts_ns, off, want, EVENT_CLASS_MAX, c);
 }
 
+/* ---- connections that are not kept ---- */
+
+/*
+ * The share of a socket's connection, once one of its packets was left out: the next ones leave
+ * before they are parsed (about a third of the cost). Compared anew each time, since the reader may
+ * raise what is kept. Nothing is stored while all is kept: it is memory of the service's socket.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u64);
+} left_out SEC(".maps");
+
+/* `share` NULL: only what is stored. Established: no listener, and its addresses stay. */
+static __always_inline __u64 *share_of(struct __sk_buff *skb, __u64 *share)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	if (!sk || sk->state != BPF_TCP_ESTABLISHED)
+		return NULL;
+	return bpf_sk_storage_get(&left_out, sk, share, share ? BPF_SK_STORAGE_GET_F_CREATE : 0);
+}
+
+static __always_inline bool is_left_out(struct __sk_buff *skb, __u64 keep)
+{
+	__u64 *share = keep < KEEP_ALL ? share_of(skb, NULL) : NULL;
+
+	return share && *share >= keep;
+}
+
 /* ---- one packet ---- */
 
 enum { ALWAYS_SENT = EVENT_SYN | EVENT_FIN | EVENT_RST };
@@ -247,10 +280,13 @@ static __always_inline bool mirror(struct __sk_buff *skb, int hook, bool direct,
 				   struct probe_counters *c)
 {
 	struct seen e = {.hook = hook};
-	__u64 addr[2], port, ports = 0, side, hash;
+	__u64 addr[2], port, ports = 0, side, hash, share;
+	__u64 keep = *(volatile __u64 *)&control.keep_below;
 	__u32 off = 0;
 	__s64 want;
 
+	if (hook != HOOK_FILTER && is_left_out(skb, keep))
+		LEAVE(EXIT_SAMPLED_OUT);
 	if (!place(skb, c, &e, cookie) || !parse(skb, c, &e, &off, direct))
 		return false;
 	if (is_own(&e, cookie))
@@ -260,12 +296,16 @@ static __always_inline bool mirror(struct __sk_buff *skb, int hook, bool direct,
 	side = select_client(&e, ports);
 	if (side == NOBODY)
 		LEAVE(EXIT_NOT_SELECTED);
-	if (!e.payload_len && !(e.tcp_flags & ALWAYS_SENT))
-		LEAVE(EXIT_CONTROL);
 	side_of(&e, side, addr, &port);
 	hash = event_hash((const __u8 *)addr, port, config.hash_seed);
-	if (hash >> 32 >= config.keep_below - *(volatile __u64 *)&control.keep_less)
+	share = hash >> 32;
+	if (share >= keep) {
+		if (hook != HOOK_FILTER)
+			share_of(skb, &share);
 		LEAVE(EXIT_SAMPLED_OUT);
+	}
+	if (!e.payload_len && !(e.tcp_flags & ALWAYS_SENT))
+		LEAVE(EXIT_CONTROL);
 	if (config.two_hooks && hook == HOOK_EGRESS)
 		note_flow(&e);
 	if (config.two_hooks && hook == HOOK_INGRESS && noted(&e))

@@ -9,9 +9,8 @@
 
 #include "bpf/event.h"
 
-const volatile struct probe_config config = {.keep_below = 1ull << 32,
-					     .class_max = EVENT_CLASS_MAX};
-struct probe_control control __attribute__((aligned(64)));
+const volatile struct probe_config config = {.class_max = EVENT_CLASS_MAX};
+struct probe_control control __attribute__((aligned(64))) = {.keep_below = KEEP_ALL};
 
 /*
  * Arrays are maps, not global data: a variable index into global data is pointer arithmetic, and

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "capture/admin_state.h"
 
-static const char *const sampling_keys[] = {"sample", "rules", NULL};
+static const char *const sampling_keys[] = {"sample", "connections", "rules", NULL};
 
 /* ---- the file ---- */
 

@@ -22,7 +22,7 @@ struct attach_cfg {
 	size_t n_ports; /* 0: all */
 	bool any_interface; /* not only lo */
 	uint64_t
-		keep_below; /* --connections: keep when the connection's 32-bit hash < this; 1ull << 32: all */
+		keep_below; /* --connections: keep when the connection's 32-bit hash < this, at first; 1ull << 32: all */
 	uint32_t hash_seed;
 	uint32_t head_bytes; /* for VERDICT_HEAD */
 	size_t hot_bytes, overflow_bytes; /* ring sizes; 0: 4 MiB and 32 MiB */
@@ -55,8 +55,7 @@ struct attach_ops {
 	void (*detach)(struct attach *a);
 	void (*own_port)(struct attach *a, uint16_t port, bool in_use); /* any thread; NULL: none */
 	void (*verdict)(struct attach *a, uint32_t slot, uint32_t word); /* NULL: none */
-	/* From now on only connections below this are taken; no more than attach_cfg.keep_below. Packets under way may
-	 * still come: packet.share tells. */
+	/* From now on only connections below this are taken. Packets under way may still come: packet.share tells. */
 	void (*keep)(struct attach *a, uint64_t keep_below);
 	/* CPU time that the probe has used in the kernel. True: measured (kernel.bpf_stats_enabled); false: estimated
 	 * from its counters by measured costs. NULL: not known. */

@@ -365,8 +365,7 @@ static void verdict(struct attach *a, uint32_t slot, uint32_t word)
 
 static void keep(struct attach *a, uint64_t keep_below)
 {
-	uint64_t less = keep_below < a->cfg.keep_below ? a->cfg.keep_below - keep_below : 0;
-	__atomic_store_n(&a->loader.control->keep_less, less, __ATOMIC_RELAXED);
+	__atomic_store_n(&a->loader.control->keep_below, keep_below, __ATOMIC_RELAXED);
 }
 
 static int check(struct attach *a)

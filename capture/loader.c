@@ -152,7 +152,6 @@ static void configure(struct loader *l, struct probe *k, const struct loader_cfg
 	struct probe_config *c = &k->rodata->config;
 
 	*c = (struct probe_config) {
-		.keep_below = a->keep_below,
 		.own_netns = l->own_netns,
 		.hash_seed = a->hash_seed,
 		.head_bytes = a->head_bytes,
@@ -165,6 +164,7 @@ static void configure(struct loader *l, struct probe *k, const struct loader_cfg
 		.two_hooks = cfg->two_hooks,
 		.own_elsewhere = cfg->own_elsewhere,
 	};
+	k->data->control.keep_below = a->keep_below;
 	bpf_map__set_max_entries(k->maps.hot, (uint32_t)l->hot_bytes);
 	bpf_map__set_max_entries(k->maps.overflow, (uint32_t)l->overflow_bytes);
 	if (!cfg->two_hooks)
@@ -264,7 +264,7 @@ static int try_load(struct loader *l, const struct loader_cfg *cfg, char *log)
 		return err;
 	}
 	l->skel = k;
-	l->control = &k->bss->control;
+	l->control = &k->data->control;
 	l->hot_fd = bpf_map__fd(k->maps.hot);
 	l->overflow_fd = bpf_map__fd(k->maps.overflow);
 	return 0;

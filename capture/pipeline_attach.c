@@ -22,7 +22,7 @@ static struct attach_cfg attach_cfg_of(struct pipeline *p, const char *spec)
 				 .ports = s->ports,
 				 .n_ports = s->n_ports,
 				 .any_interface = s->any_interface,
-				 .keep_below = (uint64_t)(s->connections * 4294967296.0),
+				 .keep_below = p->keep_below,
 				 .head_bytes = 1024,
 				 .hot_bytes = s->hot_ring_bytes,
 				 .overflow_bytes = s->overflow_ring_bytes,
@@ -53,7 +53,6 @@ static int attach_open(struct pipeline *p, const struct attach_ops *ops, const c
 	__atomic_store_n(&p->attach, a, __ATOMIC_RELEASE);
 	own_ports_tell(p);
 	flow_mute_again(p->flows);
-	pipeline_govern_attached(p);
 	struct epoll_event e = {.events = EPOLLIN, .data.fd = ops->fd(a)};
 	if (e.data.fd >= 0)
 		epoll_ctl(p->ep_sleep, EPOLL_CTL_ADD, e.data.fd, &e);

@@ -47,13 +47,6 @@ static struct governor_use use_now(struct pipeline *p, uint64_t now_ns)
 				      .memory_bytes = memory_used(p)};
 }
 
-void pipeline_govern_begin(struct pipeline *p)
-{
-	p->keep_below = (uint64_t)(p->s->connections * SHARE_ALL);
-	p->statm = p->from_file ? -1 : open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	pipeline_govern_apply(p);
-}
-
 static struct governor_cfg cfg_of(const struct settings *s)
 {
 	return (struct governor_cfg) {s->budget_cpu, s->budget_memory, s->reattach};
@@ -68,7 +61,30 @@ static void begin_at(struct pipeline *p, uint64_t now_ns)
 	p->governor = governor_new(&cfg, &start);
 }
 
-void pipeline_govern_apply(struct pipeline *p)
+static uint64_t share_of(const struct pipeline *p, double share)
+{
+	return (uint64_t)(p->s->connections * share * SHARE_ALL);
+}
+
+static bool is_out(void *ctx, const struct flow *f)
+{
+	return f->share >= ((struct pipeline *)ctx)->keep_below;
+}
+
+/* What falls out of the share ends here; what comes back in is a late join. */
+static void take_share(struct pipeline *p, double share)
+{
+	uint64_t below = share_of(p, share);
+	bool less = below < p->keep_below;
+	p->keep_below = below;
+	if (p->attach && p->ops->keep)
+		p->ops->keep(p->attach, below);
+	if (less)
+		flow_sample_out(p->flows, is_out, p);
+	recorder_set_connections(p->recorder, p->s->connections * share);
+}
+
+static void take_budget(struct pipeline *p)
 {
 	const struct settings *s = p->s;
 	struct governor_cfg cfg = cfg_of(s);
@@ -79,6 +95,19 @@ void pipeline_govern_apply(struct pipeline *p)
 	if (s->budget_memory && !memory_used(p))
 		log_warn("--budget-memory: /proc/self/statm cannot be read: it is not held");
 	begin_at(p, clock_ns(CLOCK_MONOTONIC));
+}
+
+void pipeline_govern_begin(struct pipeline *p)
+{
+	p->keep_below = share_of(p, 1);
+	p->statm = p->from_file ? -1 : open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	take_budget(p);
+}
+
+void pipeline_govern_apply(struct pipeline *p)
+{
+	take_budget(p);
+	take_share(p, p->governor ? governor_state(p->governor).share : 1);
 }
 
 void pipeline_govern_end(struct pipeline *p)
@@ -95,24 +124,6 @@ static uint64_t body_limit(enum governor_step step)
 	return step == GOVERNOR_ALL      ? UINT64_MAX
 	       : step == GOVERNOR_BODIES ? GOVERNOR_BODY_BYTES
 					 : 0;
-}
-
-static bool is_out(void *ctx, const struct flow *f)
-{
-	return f->share >= ((struct pipeline *)ctx)->keep_below;
-}
-
-/* What falls out of the share ends here; what comes back in is a late join. */
-static void take_share(struct pipeline *p, double share)
-{
-	uint64_t below = (uint64_t)(p->s->connections * share * SHARE_ALL);
-	bool less = below < p->keep_below;
-	p->keep_below = below;
-	if (p->attach && p->ops->keep)
-		p->ops->keep(p->attach, below);
-	if (less)
-		flow_sample_out(p->flows, is_out, p);
-	recorder_set_connections(p->recorder, p->s->connections * share);
 }
 
 static void tell(const struct pipeline *p, const struct governor_state *st)
@@ -151,12 +162,6 @@ void pipeline_govern(struct pipeline *p, uint64_t now_ns)
 	struct governor_use use = use_now(p, now_ns);
 	if (governor_tick(p->governor, &use))
 		take_step(p);
-}
-
-void pipeline_govern_attached(struct pipeline *p)
-{
-	if (p->governor && p->ops->keep)
-		p->ops->keep(p->attach, p->keep_below);
 }
 
 void pipeline_govern_detaching(struct pipeline *p)

@@ -78,7 +78,9 @@ void pipeline_push_live(struct pipeline *p)
 				     .limit_bytes = s->limit_bytes,
 				     .config_version = p->config.version,
 				     .config_unix_ns = p->config.changed_unix_ns,
-				     .config_hash = s->config_hash};
+				     .config_hash = s->config_hash,
+				     .proxy_ports = s->proxy_ports,
+				     .n_proxy_ports = s->n_proxy_ports};
 	calls_set_limits(p->calls, &limits);
 	recorder_set_live(p->recorder, &live);
 	pipeline_govern_apply(p);

@@ -42,7 +42,7 @@ struct pipeline {
 		probe_last_ns; /* the probe's time: in all, of this attachment */
 	bool probe_measured; /* and not estimated */
 	bool governed_off; /* detached by it */
-	uint64_t keep_below; /* attach_ops.keep, now */
+	uint64_t keep_below; /* attach_cfg.keep_below, and attach_ops.keep, now */
 	bool limited; /* by --limit: attached to nothing from then on */
 	uint64_t start_ns, start_unix_ns, last_ns, last_busy_ns, settle_ns, tick_ns, ledger_ns,
 		ledger_unix_ns;
@@ -75,9 +75,8 @@ bool pipeline_alive(void *ctx, const struct flow *f); /* of flow_sweep() */
 /* The budget (capture/governor.h): before the stages are opened, on each turn of the loop, at the end. */
 void pipeline_govern_begin(struct pipeline *p);
 void pipeline_govern(struct pipeline *p, uint64_t now_ns);
-void pipeline_govern_apply(struct pipeline *p); /* the settings have other budgets */
+void pipeline_govern_apply(struct pipeline *p); /* the settings have other budgets or connections */
 void pipeline_govern_end(struct pipeline *p);
-void pipeline_govern_attached(struct pipeline *p); /* a new attachment takes what the step says */
 void pipeline_govern_detaching(struct pipeline *p); /* its counters are about to go */
 
 uint64_t pipeline_seed(const struct pipeline *p); /* of what sampling draws by */

@@ -30,7 +30,8 @@ struct recorder *recorder_new(const struct recorder_cfg *cfg)
 	snprintf(r->prefix, sizeof(r->prefix), "%s-", cfg->capture.instance);
 	recorder_set_live(r, &(struct recorder_live) {cfg->limit_calls, cfg->limit_bytes, 1,
 						      cfg->capture.config_unix_ns,
-						      cfg->capture.config_hash});
+						      cfg->capture.config_hash, cfg->proxy_ports,
+						      cfg->n_proxy_ports});
 	if (rules_begin(r) == 0)
 		return r;
 	recorder_free(r);
@@ -45,6 +46,8 @@ void recorder_set_live(struct recorder *r, const struct recorder_live *live)
 	r->version = live->config_version;
 	r->cfg.limit_calls = live->limit_calls;
 	r->cfg.limit_bytes = live->limit_bytes;
+	r->cfg.proxy_ports = live->proxy_ports;
+	r->cfg.n_proxy_ports = live->n_proxy_ports;
 }
 
 void recorder_free(struct recorder *r)

@@ -17,8 +17,7 @@
 struct recorder_cfg {
 	double connections; /* share of the connections that the kernel keeps: part of the weight; 0: all */
 	double sample; /* share of the calls, until recorder_set_rules() */
-	const uint16_t
-		*proxy_ports; /* servers there are the proxy: the service calls out. Borrowed */
+	const uint16_t *proxy_ports; /* as in struct recorder_live */
 	size_t n_proxy_ports;
 	uint64_t seed;
 	int64_t clock_offset_ns; /* packet time + this = unix time */
@@ -40,6 +39,9 @@ struct recorder_live {
 	uint64_t config_version,
 		config_unix_ns; /* for the records of calls that open from now on */
 	const char *config_hash; /* copied */
+	const uint16_t
+		*proxy_ports; /* servers there are the proxy: the service calls out. Borrowed */
+	size_t n_proxy_ports;
 };
 
 struct recorder;

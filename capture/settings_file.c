@@ -191,7 +191,8 @@ static int pair_of(struct settings_file *f, const struct option *o, bool on, con
 	struct settings *into = f->s, scratch;
 	uint64_t bit = 1ull << (o - settings_options);
 	if (!key_wanted(f, o))
-		return settings_file_fail(f, key, "not for here: allowed are sample and rules");
+		return settings_file_fail(
+			f, key, "not for here: allowed are sample, connections and rules");
 	if (f->seen & bit)
 		return settings_file_fail(f, key, "given twice: allowed is once");
 	f->seen |= bit;

@@ -283,6 +283,46 @@ def sampling_set(t):
     t.same("records", 5, len(capture.export(t, cap.sink)))
 
 
+@test(each=["cgroup", "socket", "pcap"])
+def connections_change(t, kind):
+    """All, none, half, all: what falls out ends, what comes back is joined late; a record weighs by its share."""
+    log = t.service(PORT)
+    cap, path = start(t, "-a", t.attach(kind), text="connections: 100%\n")
+    clients = [Client("127.0.0.1", PORT) for _ in range(16)]
+
+    def change(share, version):
+        write(path, "connections: %s\n" % share)
+        net.wait_until("version %d" % version, lambda: status(t)["config"]["version"] == version, 10)
+
+    def call_twice(at_least):
+        for _ in range(2):
+            for c in clients:
+                c.call("GET", "/bytes?n=100")
+        net.wait_until("%d calls" % at_least, lambda: status(t)["traffic"]["calls_seen"] >= at_least, 10)
+
+    call_twice(32)
+    change("0", 2)
+    call_twice(32)
+    change("50%", 3)
+    call_twice(33)
+    change("100%", 4)
+    call_twice(33 + 16)
+    for c in clients:
+        c.close()
+    cap.stop()
+    capture.check_ledger(t, cap.sink)
+    records = capture.export(t, cap.sink)
+    made = [sum(r["capture"]["config_version"] == v for r in records) for v in (1, 2, 3, 4)]
+    half = made[2]
+    # joined late, a connection's first call is where it finds its place
+    t.same("calls of each version", [32, 0, half, 16 + half], made)
+    t.check(0 < half < 16, "of half the connections: %d of 16" % half)
+    t.same("weights", [(1, 1.0), (3, 2.0), (4, 1.0)],
+           sorted({(r["capture"]["config_version"], r["weight"]) for r in records}))
+    seen = {oracle.call_of(r) for r in records}
+    oracle.match([x for x in service.read_log(log) if x["call"] in seen], records, flags=("late_join",), numbers=False)
+
+
 @test()
 def ctl_finds_it(t):
     """None, one, two, another place; exit codes; what it prints is one screen."""

@@ -329,73 +329,6 @@ static void mutes_and_heads(void **state)
 	}
 }
 
-static void connections_are_sampled_whole(void **state)
-{
-	const uint16_t port = 8080;
-	unsigned kept = 0, runs = 40;
-
-	(void)state;
-	for (unsigned i = 0; i < runs; i++) {
-		struct netrig_talk t = {.calls = 3, .request = 10, .reply = 10, .port = port};
-		struct ledger_stage st[WITNESS_STAGES];
-		struct witness s;
-		struct attach_cfg cfg = witness_config(NULL, NULL, &port, 1);
-		cfg.keep_below = 1ull << 31;
-		uint64_t before = netrig_retransmits();
-		witness_capture(i % 2 ? &attach_cgroup : &attach_socket, cfg, &t, &s, st);
-		if (s.events) {
-			witness_every_byte_once(&s, before);
-			assert_int_equal(witness_exit(&st[0], "sampled_out"), 0);
-		} else {
-			assert_true(witness_exit(&st[0], "sampled_out") >= 10);
-		}
-		kept += s.events > 0;
-		witness_fini(&s);
-	}
-	assert_in_range(kept, 5, runs - 5);
-}
-
-/* While it runs: a connection at the threshold is out, one below it is whole; and back. */
-static void the_share_is_lowered(void **state)
-{
-	(void)state;
-	for (int kind = 0; kind < 6; kind++) {
-		const struct attach_ops *ops = kind % 2 ? &attach_socket : &attach_cgroup;
-		const uint16_t port = 8080;
-		uint64_t before = netrig_retransmits();
-		struct netrig_talk t = {.calls = 20,
-					.request = 100,
-					.reply = 1000,
-					.port = port,
-					.gate = true,
-					.client_port = witness_client++};
-		struct ledger_stage st[WITNESS_STAGES];
-		struct netrig_run r;
-		struct witness s;
-		witness_init(&s, &t);
-		struct attach_cfg cfg = witness_config(&s, NULL, &port, 1);
-		struct attach *a = witness_open(ops, &cfg);
-		assert_int_equal(netrig_start(&r, &t), 0);
-		while (s.syn < 2)
-			witness_pump(ops, a, 20);
-		ops->keep(a, s.share + (kind / 2 == 1));
-		if (kind / 2 == 2)
-			ops->keep(a, cfg.keep_below);
-		netrig_go(&r);
-		witness_talk(ops, a, &r);
-		witness_settle(ops, a, st);
-		ops->close(a);
-		if (kind / 2) {
-			witness_every_byte_once(&s, before);
-			assert_int_equal(witness_exit(&st[0], "sampled_out"), 0);
-		} else {
-			assert_int_equal(s.distinct[0] + s.distinct[1], 0);
-			assert_true(witness_exit(&st[0], "sampled_out") >= 40);
-		}
-		witness_fini(&s);
-	}
-}
-
 /* Measured while the kernel counts, else estimated. */
 static void the_probes_own_time(void **state)
 {
@@ -570,8 +503,6 @@ int main(void)
 		cmocka_unit_test(i11_redirected),
 		cmocka_unit_test(s10_own_ports),
 		cmocka_unit_test(mutes_and_heads),
-		cmocka_unit_test(connections_are_sampled_whole),
-		cmocka_unit_test(the_share_is_lowered),
 		cmocka_unit_test(the_probes_own_time),
 		cmocka_unit_test(i9_full_rings_are_counted),
 		cmocka_unit_test(spill_keeps_all),

@@ -132,6 +132,7 @@ static void knows_its_namespace(void **state)
 static void samples_connections(void **state)
 {
 	enum { N = 2000 };
+	const uint64_t keep_below = KEEP_ALL / 4;
 	const uint16_t ports[] = {SERVER};
 	struct probe_config config = rig_all;
 	struct rig r;
@@ -140,13 +141,13 @@ static void samples_connections(void **state)
 
 	(void)state;
 	config.all_ports = 0;
-	config.keep_below = (1ull << 32) / 4;
 	config.hash_seed = 4711;
 	rig_open(&r, config, ports, 1, 1 << 16, 1 << 16);
+	r.k->data->control.keep_below = keep_below;
 	for (unsigned i = 0; i < N; i++) {
 		unsigned client = 20000 + i;
 		uint8_t addr[16] __attribute__((aligned(8))) = {[10] = 0xff, 0xff, 127, 0, 0, 1};
-		bool keep = event_hash(addr, (uint16_t)client, 4711) >> 32 < config.keep_below;
+		bool keep = event_hash(addr, (uint16_t)client, 4711) >> 32 < keep_below;
 		frame_plain(&f, client, SERVER, i % 2 ? 0x02 : 0x18, i % 2 ? 0 : 5);
 		assert_int_equal(rig_run(&r, (int)(i % rig_forms), &f),
 				 keep ? EXIT_SUBMITTED : EXIT_SAMPLED_OUT);
@@ -298,7 +299,7 @@ static void i9_spills_and_counts(void **state)
 
 	(void)state;
 	rig_open(&r, rig_all, NULL, 0, 4096, 8192);
-	struct probe_control *control = &r.k->bss->control;
+	struct probe_control *control = &r.k->data->control;
 	for (int round = 0; round < 3; round++) {
 		uint64_t full = rig_exit(&r, EXIT_RING_FULL, false);
 		for (unsigned i = 0; i < SENT; i++) {
@@ -362,7 +363,7 @@ static void wakes_only_a_sleeper(void **state)
 	frame_plain(&f, CLIENT, SERVER, 0x18, 10);
 	rig_open(&r, rig_all, NULL, 0, 4096, 4096);
 	int ep = epoll_create1(0);
-	struct probe_control *control = &r.k->bss->control;
+	struct probe_control *control = &r.k->data->control;
 	assert_int_equal(epoll_ctl(ep, EPOLL_CTL_ADD, bpf_map__fd(r.k->maps.hot), &ev), 0);
 	assert_int_equal(epoll_ctl(ep, EPOLL_CTL_ADD, bpf_map__fd(r.k->maps.overflow), &ev), 0);
 	for (unsigned spill = 0; spill < 2; spill++) {

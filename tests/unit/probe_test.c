@@ -229,7 +229,7 @@ static void f1_passes_mutated_packets(void **state)
 		if (frame_draw(300) == 0) {
 			rig_take(&r, &r.hot);
 			rig_take(&r, &r.overflow);
-			r.k->bss->control.spill = 0;
+			r.k->data->control.spill = 0;
 		}
 	}
 	rig_take(&r, &r.hot);
@@ -318,7 +318,8 @@ static void f1_code_has_one_verdict(void **state)
 		BPF_FUNC_map_lookup_elem, BPF_FUNC_map_update_elem,      BPF_FUNC_map_delete_elem,
 		BPF_FUNC_ktime_get_ns,    BPF_FUNC_get_smp_processor_id, BPF_FUNC_skb_load_bytes,
 		BPF_FUNC_skb_cgroup_id,   BPF_FUNC_sk_fullsock,          BPF_FUNC_get_netns_cookie,
-		BPF_FUNC_ringbuf_reserve, BPF_FUNC_ringbuf_submit,       BPF_FUNC_ringbuf_discard};
+		BPF_FUNC_ringbuf_reserve, BPF_FUNC_ringbuf_submit,       BPF_FUNC_ringbuf_discard,
+		BPF_FUNC_sk_storage_get};
 	struct rig *r = *state;
 	struct bpf_program *p;
 	unsigned exits = 0;

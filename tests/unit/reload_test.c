@@ -223,15 +223,14 @@ static void what_cannot_change_is_told_and_stays(void **state)
 	strcpy(hash, s.config_hash);
 	char *attach = s.attach;
 	assert_false(adopt("attach: socket\nsink: 'kafka://h:1/t?sasl.password=secret'\n"
-			   "ring-size: 8MiB,64MiB\nmax-connections: 5\nport: 81\nidle: true\n"
-			   "proxy-port: 15001\n",
+			   "ring-size: 8MiB,64MiB\nmax-connections: 5\nport: 81\nidle: true\n",
 			   &k));
 	assert_string_equal(k.names,
-			    "attach='auto' sink='print:' proxy-port=unset "
+			    "attach='auto' sink='print:' "
 			    "idle=false ring-size=4194304,33554432 max-connections=65536 ");
 	assert_ptr_equal(s.attach, attach); /* others hold it */
 	assert_string_equal(s.sink, "print:");
-	assert_true(s.n_ports == 1 && s.ports[0] == 80 && !s.idle && s.n_proxy_ports == 0);
+	assert_true(s.n_ports == 1 && s.ports[0] == 80 && !s.idle);
 	assert_true(s.hot_ring_bytes == 4 << 20 && s.overflow_ring_bytes == 32 << 20);
 	assert_string_equal(s.config_hash, hash);
 	settings_fini(&s);
@@ -273,8 +272,9 @@ static void overlay_changes_what_it_names(void **state)
 	assert_int_equal(overlay("rules: [{name: b, drop: true}]\n", said, sizeof(said)), 0);
 	assert_true(s.n_rules == 1); /* the list begins anew */
 	assert_int_equal(overlay("body-limit: 5\n", said, sizeof(said)), -EINVAL);
-	assert_string_equal(said,
-			    "stdin:1:1: body-limit: not for here: allowed are sample and rules\n");
+	assert_string_equal(
+		said,
+		"stdin:1:1: body-limit: not for here: allowed are sample, connections and rules\n");
 	assert_int_equal(overlay("sample: 20%\nsample: 3\n", said, sizeof(said)), -EINVAL);
 	assert_non_null(strstr(said, "stdin:2:1: sample: given twice"));
 	assert_true(s.sample == 0.2);

@@ -22,8 +22,7 @@ const int rig_hook[RIG_FORMS] = {HOOK_EGRESS, HOOK_INGRESS, HOOK_EGRESS, HOOK_IN
 				 HOOK_FILTER, HOOK_EGRESS,  HOOK_INGRESS};
 unsigned rig_forms = RIG_FORMS; /* without the last two before Linux 6.16 */
 
-const struct probe_config rig_all = {
-	.keep_below = 1ull << 32, .class_max = EVENT_CLASS_MAX, .all_ports = 1};
+const struct probe_config rig_all = {.class_max = EVENT_CLASS_MAX, .all_ports = 1};
 
 uint64_t rig_cookie(void)
 {
