@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Before any payload is read: no core dumps (RLIMIT_CORE 0, PR_SET_DUMPABLE 0), no_new_privs. 0,
- * -errno. */
+/* Before any payload is read: no core dumps (RLIMIT_CORE 0, PR_SET_DUMPABLE 0, and no
+ * memory in one), no_new_privs. 0, -errno. */
 int sandbox_early(void);
 
 /*

@@ -8,6 +8,7 @@ import hmac
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 
@@ -198,6 +199,12 @@ def p14_no_core(t):
     with open("/proc/%d/limits" % cap.pid, encoding="utf-8") as f:
         core = next(line for line in f if line.startswith("Max core file size"))
     t.same("limits of a core", ["0", "0"], core.split()[4:6])
+    if shutil.which("gcore"):  # by root, who may
+        net.run("gcore", "-o", t.path("by-root"), str(cap.pid))
+        with open(t.path("by-root.%d" % cap.pid), "rb") as f:
+            quiet(t, "root's gcore", k, f.read())
+    with open("/proc/%d/coredump_filter" % cap.pid, encoding="utf-8") as f:
+        t.same("kinds of memory in a core", 0, int(f.read(), 16))
     cap.stop(sig=signal.SIGABRT, expect=-signal.SIGABRT)
     t.same("files that a crash left", [], os.listdir(directory))
 
