@@ -14,7 +14,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "capture/metrics.h"
+#include "capture/pipeline_state.h"
 #include "capture/settings.h"
 
 static struct settings s;
@@ -117,6 +119,74 @@ static void the_format(void **state)
 	(void)state;
 	check_page(false);
 	check_page(true);
+}
+
+/* ---- cardinality ---- */
+
+enum { PATHS = 1000000, SERVICE_EVERY = 64 };
+
+struct end {
+	uint16_t port;
+	uint32_t seq;
+};
+
+static void say_packet(struct end *from, const struct end *to, uint8_t flags, const char *data)
+{
+	static const uint8_t lo[16] = {[10] = 0xff, 0xff, 127, [15] = 1};
+	struct packet k = {.ts_ns = clock_ns(CLOCK_MONOTONIC),
+			   .sport = from->port,
+			   .dport = to->port,
+			   .seq = from->seq,
+			   .ack = to->seq,
+			   .len = (uint32_t)strlen(data),
+			   .data = bytes_str(data),
+			   .flags = flags,
+			   .hook = PACKET_EGRESS};
+	memcpy(k.src, lo, sizeof(lo));
+	memcpy(k.dst, lo, sizeof(lo));
+	from->seq += k.len + !!(flags & TCP_SYN);
+	pipeline_packet(p, &k);
+}
+
+/* Names and labels of all samples, without their values */
+static size_t series(struct text *text)
+{
+	size_t n = 0;
+	metrics_write(p, NULL, false, text);
+	for (const char *line = text->p, *end;
+	     (end = memchr(line, '\n', text->n - (size_t)(line - text->p))); line = end + 1)
+		n += *line != '#';
+	return n;
+}
+
+/* A million of all that a client chooses (path, host, a header) makes no new series. */
+static void s3_million_paths(void **state)
+{
+	(void)state;
+	struct end client = {40000, 1000}, server = {8080, 5000};
+	struct text text = {0};
+	char request[300];
+	say_packet(&client, &server, TCP_SYN, "");
+	say_packet(&server, &client, TCP_SYN | TCP_ACK, "");
+	size_t before = 0;
+	for (unsigned i = 0; i < PATHS; i++) {
+		snprintf(request, sizeof(request),
+			 "GET /bomb-%u HTTP/1.1\r\nHost: bomb-%u\r\nx-bomb: bomb-%u\r\n\r\n", i, i,
+			 i);
+		say_packet(&client, &server, TCP_ACK, request);
+		snprintf(request, sizeof(request), "HTTP/1.1 %u bomb\r\nContent-Length: 0\r\n\r\n",
+			 200 + i % 400);
+		say_packet(&server, &client, TCP_ACK, request);
+		if (i % SERVICE_EVERY == 0)
+			p->sink_ops->service(p->sink);
+		if (i == 1000) /* each status was there */
+			before = series(&text);
+		text_fini(&text);
+	}
+	assert_int_equal(pipeline_status(p).calls_seen, PATHS);
+	assert_int_equal(series(&text), before);
+	assert_null(memmem(text.p, text.n, "bomb", 4));
+	text_fini(&text);
 }
 
 static void says(const struct text *text, const char *line)
@@ -286,13 +356,10 @@ static void unix_socket(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_format),
-		cmocka_unit_test(s3_names_are_escaped),
-		cmocka_unit_test(pages),
-		cmocka_unit_test(c8_hundred_scrapers),
-		cmocka_unit_test(c8_port_in_use),
-		cmocka_unit_test(unix_socket),
-		cmocka_unit_test(reloads_are_told),
+		cmocka_unit_test(the_format),          cmocka_unit_test(s3_names_are_escaped),
+		cmocka_unit_test(s3_million_paths),    cmocka_unit_test(pages),
+		cmocka_unit_test(c8_hundred_scrapers), cmocka_unit_test(c8_port_in_use),
+		cmocka_unit_test(unix_socket),         cmocka_unit_test(reloads_are_told),
 	};
 	return cmocka_run_group_tests(tests, begin, end);
 }
