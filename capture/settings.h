@@ -56,6 +56,7 @@ struct settings {
 	char *socket; /* of sidetap ctl; NULL: /run/sidetap/PID.sock or like it; "none" */
 	char *metrics; /* "ADDR:PORT" or "unix:PATH"; NULL: none */
 	unsigned log_format; /* enum log_format */
+	unsigned priority; /* enum yield_priority */
 	bool sandbox; /* seccomp and Landlock */
 	char *service_name, *pod, *namespace_, *container; /* default: from the environment; "" */
 	char config_hash[17]; /* of the values in force, hex; no secret goes into it */

@@ -14,6 +14,7 @@
 #include "capture/admin.h"
 #include "capture/pipeline.h"
 #include "capture/sandbox.h"
+#include "capture/yield.h"
 #include "cli/cli.h"
 #include "cli/watch.h"
 #include "base/version.h"
@@ -265,6 +266,17 @@ static int mirror(struct run *run, struct pipeline *p)
 	return rc;
 }
 
+static void give_way(const struct settings *s)
+{
+	int rc = yield_cpu((enum yield_priority)s->priority);
+	if (rc < 0)
+		log_warn("--priority: %s", strerror(-rc));
+	rc = s->read_file ? 0 : yield_memory();
+	if (rc < 0)
+		log_warn("oom_score_adj: %s: short of memory the kernel may take the service first",
+			 strerror(-rc));
+}
+
 static int run_capture(struct settings *s)
 {
 	struct run run = {.s = s};
@@ -279,6 +291,7 @@ static int run_capture(struct settings *s)
 	log_set_format((enum log_format)s->log_format);
 	run.progress = !s->quiet && s->log_format == LOG_PLAIN && isatty(STDERR_FILENO) &&
 		       !(isatty(STDOUT_FILENO) && strncmp(s->sink, "print:", 6) == 0);
+	give_way(s);
 	sandbox_early();
 	struct pipeline *p = pipeline_new(&cfg, err, sizeof(err));
 	int rc = 1;

@@ -236,6 +236,34 @@ def limit_and_idle(t, kind):
     t.check(records, "nothing was recorded")
 
 
+def scheduled(pid):
+    """(policy, nice) of all its threads; proc_pid_stat(5), fields 41 and 19"""
+    out = set()
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/stat" % (pid, task), encoding="utf-8") as f:
+            fields = f.read().rpartition(")")[2].split()
+        out.add((int(fields[38]), int(fields[16])))
+    return out
+
+
+@test(each=["normal", "low", "idle"])
+def F7_gives_way(t, priority):
+    """All its threads have the priority; F6: the kernel takes it before the service when memory runs out."""
+    t.service(PORT)
+    cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), "--priority", priority)
+    t.check(len(os.listdir("/proc/%d/task" % cap.pid)) > 1, "it has one thread: the file's writer is not there")
+    t.same("policy and nice", {{"normal": (os.SCHED_OTHER, 0), "low": (os.SCHED_OTHER, 10),
+                                "idle": (os.SCHED_IDLE, 0)}[priority]}, scheduled(cap.pid))
+    with open("/proc/%d/oom_score_adj" % cap.pid, encoding="utf-8") as f:
+        t.same("oom_score_adj", 1000, int(f.read()))
+    with Client("127.0.0.1", PORT) as c:
+        for _ in range(20):
+            c.call("GET", "/bytes?n=100")
+    cap.stop()
+    capture.check_ledger(t, cap.sink)
+    t.same("records", 20, len(capture.export(t, cap.sink)))
+
+
 def governor_lines(cap):
     return [line for line in cap.errors().splitlines() if "governor: " in line]
 
