@@ -47,8 +47,7 @@ const struct option settings_options[] = {
 	{.letter = 'q', .name = "quiet", .live = true, .kind = OPTION_BOOL, .offset = AT(quiet),
 	 .help = "no progress, no summary"},
 	{.name = "redact", .live = true, .kind = OPTION_BOOL, .offset = AT(redact), .negative = true,
-	 .help = "keep secrets as they were: headers, cookies, queries, and what\n"
-		 "the file's redact: rules name in bodies"},
+	 .help = "keep secrets as they were, also what the file's redact: rules name"},
 
 	{.group = "How much",
 	 .letter = 's', .name = "sample", .live = true, .kind = OPTION_SHARE, .offset = AT(sample),
@@ -96,8 +95,7 @@ const struct option settings_options[] = {
 	 .help = "create FILE once attached and mirroring"},
 	{.name = "service-name", .kind = OPTION_STRING, .offset = AT(service_name),
 	 .arg = "NAME", .env = "SIDETAP_SERVICE_NAME",
-	 .help = "in each record; also --pod, --namespace, --container\n"
-		 "(default: $SIDETAP_SERVICE_NAME, $SIDETAP_POD, ...)"},
+	 .help = "in each record, as --pod, --namespace, --container ($SIDETAP_POD ...)"},
 	{.name = "pod", .kind = OPTION_STRING, .offset = AT(pod),
 	 .arg = "NAME", .env = "SIDETAP_POD"},
 	{.name = "namespace", .kind = OPTION_STRING, .offset = AT(namespace_),
