@@ -20,6 +20,7 @@
 #include "capture/attach.h"
 #include "capture/cgroup.h"
 #include "capture/loader.h"
+#include "capture/look.h"
 #include "capture/probe_time.h"
 #include "capture/ring_pair.h"
 
@@ -168,11 +169,11 @@ static int link_one(struct attach *a, struct bpf_program *p, const struct cgroup
 
 static int open_cgroup(struct attach *a, const struct attach_cfg *cfg, char *err, size_t err_n)
 {
-	int e = cgroup_set_open(&a->set, cfg->spec, cfg->ports, cfg->n_ports, err, err_n);
+	struct cgroup_netns seen;
+	int e = look_cgroups(&a->set, &seen, cfg->spec, cfg->ports, cfg->n_ports, err, err_n);
 
 	if (e)
 		return e;
-	struct cgroup_netns seen = cgroup_set_netns(&a->set);
 	struct loader_cfg lc = {
 		.attach = cfg,
 		.any_interface = cfg->any_interface,

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "capture/look.h"
 
 enum { INODES_MAX = 65536, FILE_MAX = 32 << 20 };
 
@@ -71,6 +72,13 @@ size_t cgroup_owner_inodes(const char *text, const uint16_t *ports, size_t n_por
 	return n;
 }
 
+static pid_t left_out;
+
+void cgroup_owner_leave_out(pid_t pid)
+{
+	left_out = pid;
+}
+
 static int by_inode(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -78,29 +86,20 @@ static int by_inode(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Takes fd of a /proc/PID/fd directory. */
-static bool owns_one(int fd, const uint64_t *inodes, size_t n)
+static bool owns_one(pid_t pid, const uint64_t *inodes, size_t n)
 {
-	DIR *d = fdopendir(fd);
-	struct dirent *e;
-	bool yes = false;
+	struct look_slice s = {0};
 
-	if (!d) {
-		close(fd);
-		return false;
-	}
-	while (!yes && (e = readdir(d))) {
-		char link[64];
-		uint64_t inode;
-		ssize_t len = readlinkat(fd, e->d_name, link, sizeof(link) - 1);
-		if (len < 0)
-			continue;
-		link[len] = 0;
-		yes = sscanf(link, "socket:[%" SCNu64 "]", &inode) == 1 &&
-		      bsearch(&inode, inodes, n, sizeof(*inodes), by_inode);
-	}
-	closedir(d);
-	return yes;
+	do {
+		if (look_sockets(pid, s.next, &s) < 0)
+			return false;
+		for (uint32_t i = 0; i < s.n; i++) {
+			uint64_t inode = s.inodes[i];
+			if (bsearch(&inode, inodes, n, sizeof(*inodes), by_inode))
+				return true;
+		}
+	} while (s.next);
+	return false;
 }
 
 static size_t socket_inodes(const uint16_t *ports, size_t n_ports, uint64_t *out, size_t max)
@@ -125,13 +124,10 @@ size_t cgroup_owner_find(const uint16_t *ports, size_t n_ports, pid_t *out, size
 	struct dirent *e;
 
 	while (proc && n < max && (e = readdir(proc))) {
-		char path[300];
 		pid_t pid = (pid_t)atoi(e->d_name);
-		if (!isdigit((unsigned char)e->d_name[0]) || pid == getpid())
+		if (!isdigit((unsigned char)e->d_name[0]) || pid == getpid() || pid == left_out)
 			continue;
-		snprintf(path, sizeof(path), "/proc/%s/fd", e->d_name);
-		int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd >= 0 && owns_one(fd, inodes, n_inodes))
+		if (owns_one(pid, inodes, n_inodes))
 			out[n++] = pid;
 	}
 	if (proc)

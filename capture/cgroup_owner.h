@@ -16,5 +16,6 @@ int cgroup_owner_read(const char *path, char **text);
 size_t cgroup_owner_inodes(const char *text, const uint16_t *ports, size_t n_ports, uint64_t *out,
 			   size_t max);
 
-/* Processes other than this one, in the order of /proc; at most max. */
+/* Processes other than this one (and the one that it looks for: left out), in the order of /proc; at most max. */
+void cgroup_owner_leave_out(pid_t pid);
 size_t cgroup_owner_find(const uint16_t *ports, size_t n_ports, pid_t *out, size_t max);

@@ -149,14 +149,15 @@ int sandbox_unprivileged(void (*fn)(void *ctx), void *ctx)
 	return e.rc;
 }
 
-static uint64_t wanted(const struct caps *have, bool keep_attach)
+static uint64_t wanted(const struct caps *have, unsigned keep)
 {
-	uint64_t list = BIT(CAP_BPF) | BIT(CAP_NET_ADMIN) | BIT(CAP_NET_RAW) | BIT(CAP_PERFMON) |
-			BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH);
-	if (!keep_attach)
-		return 0;
-	if (!(have->permitted & BIT(CAP_BPF)))
+	uint64_t list = 0;
+	if (keep & SANDBOX_ATTACH)
+		list |= BIT(CAP_BPF) | BIT(CAP_NET_ADMIN) | BIT(CAP_NET_RAW) | BIT(CAP_PERFMON);
+	if (keep & SANDBOX_ATTACH && !(have->permitted & BIT(CAP_BPF)))
 		list |= BIT(CAP_SYS_ADMIN);
+	if (keep & SANDBOX_LOOK)
+		list |= BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH);
 	return have->permitted & list;
 }
 
@@ -166,13 +167,13 @@ static int failed(int rc, const char *what, char *err, size_t err_n)
 	return rc;
 }
 
-int sandbox_drop(bool keep_attach, char *err, size_t err_n)
+int sandbox_drop(unsigned what, char *err, size_t err_n)
 {
 	struct caps have = {0};
 	int rc = get(&have);
 	if (rc < 0)
 		return failed(rc, "capget", err, err_n);
-	uint64_t keep = wanted(&have, keep_attach);
+	uint64_t keep = wanted(&have, what);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return failed(-errno, "no_new_privs", err, err_n);
 	drop_bounding(keep);

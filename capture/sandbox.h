@@ -16,17 +16,23 @@ int sandbox_early(void);
  */
 int sandbox_unprivileged(void (*fn)(void *ctx), void *ctx);
 
+/* What to keep of the capabilities that are there */
+enum sandbox_keep {
+	/* to attach again: CAP_BPF, or CAP_SYS_ADMIN where there is none; CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON */
+	SANDBOX_ATTACH = 1,
+	SANDBOX_LOOK =
+		2, /* into other processes (capture/look.h): CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH */
+};
+
 /*
- * After attaching: drops every capability of the calling thread but those in the list that
- * re-attaching needs (CAP_BPF, or CAP_SYS_ADMIN where there is none; CAP_NET_ADMIN, CAP_NET_RAW,
- * CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH) when keep_attach, all of them otherwise; from
+ * After attaching: drops every capability of the calling thread but those in `keep` (enum sandbox_keep, or'ed); from
  * the bounding and ambient sets too (bounding as far as CAP_SETPCAP allows: no_new_privs, set here
  * as well, closes that road anyway).
  *
  * Ends by reading back all threads of the process. 0; -EBUSY: another thread, started outside of
  * sandbox_unprivileged(), holds more than that still; -errno; with one line in err.
  */
-int sandbox_drop(bool keep_attach, char *err, size_t err_n);
+int sandbox_drop(unsigned keep, char *err, size_t err_n);
 
 enum { SANDBOX_PATHS = 64, SANDBOX_PATH_MAX = 256 };
 
@@ -48,7 +54,7 @@ void sandbox_may_read_properties(struct sandbox_files *f, const char *uri);
 /*
  * Landlock, for the calling thread and those that it starts: nothing but `files` can be opened, executed or changed;
  * what is open stays so. The kernel also takes every look into other processes from such a thread (/proc/PID/fd,
- * /proc/PID/root), so the loop thread gets it only where it does not attach again. 0; -ENOTSUP: this kernel has no
+ * /proc/PID/root): capture/look.h. 0; -ENOTSUP: this kernel has no
  * Landlock; -errno with one line in err.
  */
 int sandbox_files_only(const struct sandbox_files *files, char *err, size_t err_n);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "capture/look.h"
 
 enum { CHEAP_SCANS = 10 }; /* in a second */
 #define SECOND    1000000000ull
@@ -62,61 +63,48 @@ static int scan_start(struct owner *o, uint64_t now_ns)
 	return o->proc ? 0 : -errno;
 }
 
-/* Opens the descriptors of the next process that lets us. False: there is none left; *hurt: one
- * was passed over for want of a descriptor, so the scan proves nothing about who is absent. */
-static bool next_process(struct owner *o, unsigned *budget, bool *hurt)
+static bool next_process(struct owner *o)
 {
 	struct dirent *e;
-	char path[300];
 
-	while (*budget && (e = readdir(o->proc))) {
+	while ((e = readdir(o->proc))) {
 		if (e->d_name[0] < '1' || e->d_name[0] > '9')
 			continue;
-		--*budget;
 		o->pid = (uint32_t)strtoul(e->d_name, NULL, 10);
-		snprintf(path, sizeof(path), "/proc/%s/fd", e->d_name);
-		o->fds = opendir(path);
-		if (o->fds)
-			return true;
-		*hurt = *hurt || errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+		o->from = 0;
+		return true;
 	}
-	return *budget == 0;
+	return false;
 }
 
-static void look_at(struct owner *o, const char *name, uint64_t now_ns)
+/* What the process holds. False: nothing is known of it (no descriptor, no memory, no answer), so the scan proves
+ * nothing about who is absent. */
+static bool look_at(struct owner *o, unsigned *budget, uint64_t now_ns)
 {
-	char link[64];
-	unsigned long inode;
-	ssize_t n = readlinkat(dirfd(o->fds), name, link, sizeof(link) - 1);
-	if (n <= 0)
-		return;
-	link[n] = 0;
-	if (sscanf(link, "socket:[%lu]", &inode) == 1 && inode && inode <= UINT32_MAX)
-		slot_put(o, (uint32_t)inode, o->pid, now_ns);
+	struct look_slice s;
+	int rc = look_sockets((pid_t)o->pid, o->from, &s);
+	unsigned cost = OWNER_PROCESS + (rc < 0 ? 0 : s.looked);
+
+	*budget = *budget > cost ? *budget - cost : 0;
+	for (uint32_t i = 0; rc == 0 && i < s.n; i++)
+		slot_put(o, s.inodes[i], o->pid, now_ns);
+	o->from = rc < 0 ? 0 : s.next;
+	return rc != -EMFILE && rc != -ENFILE && rc != -ENOMEM && rc != -EAGAIN && rc != -EPIPE;
 }
 
 /* A slice of the scan under way */
 static void scan_on(struct owner *o, uint64_t now_ns)
 {
 	unsigned budget = OWNER_SLICE;
-	o->looked++;
-	bool hurt = false, more = true;
+	bool known = true, more = true;
 
-	while (budget && more) {
-		struct dirent *e = o->fds ? readdir(o->fds) : NULL;
-		if (e) {
-			budget--;
-			look_at(o, e->d_name, now_ns);
-			continue;
-		}
-		close_dir(&o->fds);
-		more = next_process(o, &budget, &hurt);
-	}
-	if (more && !hurt)
+	o->looked++;
+	while (budget && known && (more = o->from || next_process(o)))
+		known = look_at(o, &budget, now_ns);
+	if (more && known)
 		return;
-	close_dir(&o->fds);
 	close_dir(&o->proc);
-	if (!hurt)
+	if (known)
 		o->complete_ns = o->started_ns;
 }
 
@@ -161,7 +149,6 @@ int owner_find(struct owner *o, uint32_t inode, uint64_t now_ns, uint32_t *pid)
 
 void owner_fini(struct owner *o)
 {
-	close_dir(&o->fds);
 	close_dir(&o->proc);
 }
 

@@ -10,7 +10,8 @@
 enum {
 	OWNER_SLOTS = 8192,
 	OWNER_WAYS = 4,
-	OWNER_SLICE = 512 /* file descriptors looked at per call */
+	OWNER_SLICE = 1024, /* file descriptors looked at per call */
+	OWNER_PROCESS = 8 /* what a process costs of them */
 };
 
 struct owner_slot {
@@ -20,8 +21,8 @@ struct owner_slot {
 };
 
 struct owner {
-	DIR *proc, *fds; /* of a scan that is under way */
-	uint32_t pid; /* of fds */
+	DIR *proc; /* of a scan that is under way */
+	uint32_t pid, from; /* the process and its descriptor to go on with; 0: the next one */
 	bool scanned; /* one scan at least was started */
 	uint32_t looked; /* slices of the last scan; one: it was cheap and may come again soon */
 	uint32_t scans; /* begun in the second since second_ns */

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "capture/admin.h"
+#include "capture/look.h"
 #include "capture/pipeline.h"
 #include "capture/sandbox.h"
 #include "capture/yield.h"
@@ -211,7 +212,6 @@ static void may_write_around(struct sandbox_files *f, const char *path)
 	}
 }
 
-/* The loop thread: where it attaches again it must look into other processes, which Landlock takes away. */
 static void confine_files(const struct run *run)
 {
 	const struct settings *s = run->s;
@@ -225,7 +225,7 @@ static void confine_files(const struct run *run)
 	if (s->metrics && strncmp(s->metrics, "unix:", 5) == 0)
 		may_write_around(f, s->metrics + 5);
 	sandbox_may_read(f, "/proc");
-	sandbox_may_read(f, "/sys/fs/cgroup");
+	sandbox_may_read(f, "/sys"); /* what libbpf and libpcap look up */
 	sandbox_may_read(f, "/etc/localtime");
 	sandbox_may_read(f, "/usr/share/zoneinfo");
 	int rc = sandbox_files_only(f, err, sizeof(err));
@@ -240,11 +240,14 @@ static void confine(const struct run *run)
 	const struct settings *s = run->s;
 	bool attaches = s->reattach && !s->read_file;
 	char err[200];
-	if (sandbox_drop(attaches, err, sizeof(err)) < 0)
+	unsigned keep = !attaches         ? 0
+			: look_is_apart() ? SANDBOX_ATTACH
+					  : SANDBOX_ATTACH | SANDBOX_LOOK;
+	if (sandbox_drop(keep, err, sizeof(err)) < 0)
 		log_warn("%s", err);
 	if (!s->sandbox || SANITIZED)
 		return;
-	if (!attaches)
+	if (!attaches || look_is_apart())
 		confine_files(run);
 	if (sandbox_calls_only(attaches, err, sizeof(err)) < 0)
 		log_info("%s: system calls are not confined", err);
@@ -277,6 +280,16 @@ static void give_way(const struct settings *s)
 			 strerror(-rc));
 }
 
+/* Where it attaches again, and Landlock is to cover the loop as well */
+static void look_apart(const struct settings *s)
+{
+	int rc = s->reattach && !s->read_file && s->sandbox && !SANITIZED ? look_begin() : 0;
+	if (rc < 0)
+		log_info(
+			"no process of its own looks into others: %s: the loop is without Landlock",
+			strerror(-rc));
+}
+
 static int run_capture(struct settings *s)
 {
 	struct run run = {.s = s};
@@ -293,6 +306,7 @@ static int run_capture(struct settings *s)
 		       !(isatty(STDOUT_FILENO) && strncmp(s->sink, "print:", 6) == 0);
 	give_way(s);
 	sandbox_early();
+	look_apart(s);
 	struct pipeline *p = pipeline_new(&cfg, err, sizeof(err));
 	int rc = 1;
 	if (p)
@@ -310,6 +324,7 @@ static int run_capture(struct settings *s)
 	}
 	admin_close(run.admin);
 	pipeline_free(p);
+	look_end();
 	return rc;
 }
 

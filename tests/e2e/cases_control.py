@@ -432,6 +432,38 @@ def S14_every_thread_is_confined(t, kind):
     t.finish(cap, service.read_log(log))
 
 
+@test(each=["default", "no_reattach", "no_sandbox"])
+def S14_loop_reads_only_its_files(t, kind):
+    """Tried through the loop itself: its configuration becomes a link to a file elsewhere. And what looks, looks."""
+    t.service(PORT)
+    cap, path = start(t, *{"no_reattach": ["--no-reattach"], "no_sandbox": ["--no-sandbox"]}.get(kind, []))
+    if kind != "no_sandbox":
+        check_seccomp(t, cap)
+    net.run("mount", "-t", "tmpfs", "none", "/mnt")
+    write("/mnt/elsewhere.yaml", "sample: 1%\n")
+    os.symlink("/mnt/elsewhere.yaml", path + ".link")
+    os.rename(path + ".link", path)
+    said = ctl(t, "reload", expect=0 if kind == "no_sandbox" else 1)
+    t.check(kind == "no_sandbox" or "ermission denied" in said, "it read a file elsewhere: " + said)
+    os.unlink(path)
+    write(path, "sample: 100%\nbody-limit: 1KiB\n")
+    ctl(t, "reload")
+    if kind == "default":
+        with open("/proc/%d/status" % cap.pid, encoding="utf-8") as f:
+            caps = int(re.search(r"CapPrm:\s*(\w+)", f.read()).group(1), 16)
+        t.same("CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH of the loop", 0, caps & (1 << 19 | 1 << 2))
+        ctl(t, "pause")
+        ctl(t, "resume")
+    calls(20)
+    cap.stop()
+    capture.check_ledger(t, cap.sink)
+    records = capture.export(t, cap.sink)
+    t.same("records", 20, len(records))
+    if kind != "no_reattach":
+        names = {r.get(side + "_process", "") for r in records for side in ("server", "client")}
+        t.check(any(n.startswith("svc(") for n in names), "processes are not named: %s" % names)
+
+
 @test(ledger=False)
 def S14_names_and_tls_after_confinement(t):
     """A broker that comes later: its name is resolved and its certificate proved by confined threads."""

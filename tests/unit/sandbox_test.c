@@ -110,7 +110,7 @@ static void drop_all(void)
 	char err[200];
 	CHECK(sandbox_early() == 0);
 	CHECK(packet_socket() == 0);
-	CHECK(sandbox_drop(false, err, sizeof(err)) == 0);
+	CHECK(sandbox_drop(0, err, sizeof(err)) == 0);
 	CHECK(packet_socket() == -EPERM);
 	CHECK(status("CapPrm:") == 0 && status("CapEff:") == 0 && status("CapInh:") == 0);
 	CHECK(status("CapAmb:") == 0 && status("CapBnd:") == 0);
@@ -128,7 +128,7 @@ static void s14_nothing_is_left(void **state)
 static void drop_without_early(void)
 {
 	char err[200];
-	CHECK(sandbox_drop(false, err, sizeof(err)) == 0);
+	CHECK(sandbox_drop(0, err, sizeof(err)) == 0);
 	CHECK(status("NoNewPrivs:") == 1);
 }
 
@@ -144,14 +144,14 @@ static void keep_attach(void)
 			      1ull << CAP_DAC_READ_SEARCH | 1ull << 38 | 1ull << 39;
 	uint64_t had = status("CapPrm:");
 	char err[200];
-	CHECK(sandbox_drop(true, err, sizeof(err)) == 0);
+	CHECK(sandbox_drop(SANDBOX_ATTACH | SANDBOX_LOOK, err, sizeof(err)) == 0);
 	CHECK(packet_socket() == 0);
 	CHECK(status("CapPrm:") == (had & list));
 	CHECK(status("CapEff:") == (had & list));
 	CHECK(status("CapInh:") == 0 && status("CapAmb:") == 0);
 	CHECK((status("CapBnd:") & ~list) == 0);
 	CHECK(setgroups(0, NULL) == -1 && errno == EPERM);
-	CHECK(sandbox_drop(false, err, sizeof(err)) == 0);
+	CHECK(sandbox_drop(0, err, sizeof(err)) == 0);
 	CHECK(status("CapPrm:") == 0);
 }
 
@@ -176,7 +176,8 @@ static void sys_admin_for_bpf(void)
 	const uint64_t have = 1ull << CAP_SYS_ADMIN | 1ull << CAP_NET_ADMIN | 1ull << CAP_KILL;
 	char err[200];
 	only(have);
-	CHECK(sandbox_drop(true, err, sizeof(err)) == 0); /* no SETPCAP: the bounding set stays */
+	CHECK(sandbox_drop(SANDBOX_ATTACH | SANDBOX_LOOK, err, sizeof(err)) ==
+	      0); /* no SETPCAP: the bounding set stays */
 	CHECK(status("CapPrm:") == (have & ~(1ull << CAP_KILL)));
 }
 
@@ -217,12 +218,12 @@ static void threads_outside(void)
 	char err[200] = "";
 	start(&w);
 	CHECK(w.caps != 0);
-	CHECK(sandbox_drop(false, err, sizeof(err)) == -EBUSY);
+	CHECK(sandbox_drop(0, err, sizeof(err)) == -EBUSY);
 	CHECK(strncmp(err, "1 thread", 8) == 0);
 	CHECK(status("CapPrm:") == 0);
 	sem_post(&w.stop);
 	pthread_join(w.thread, NULL);
-	CHECK(sandbox_drop(false, err, sizeof(err)) == 0);
+	CHECK(sandbox_drop(0, err, sizeof(err)) == 0);
 }
 
 static void s14_a_thread_that_keeps_them_is_told(void **state)
@@ -240,8 +241,8 @@ static void threads_inside(void)
 	CHECK(sandbox_unprivileged(start, &w) == 0);
 	CHECK(w.caps == 0);
 	CHECK(status("CapPrm:") == had && packet_socket() == 0);
-	CHECK(sandbox_drop(true, err, sizeof(err)) == 0);
-	CHECK(sandbox_drop(false, err, sizeof(err)) == 0);
+	CHECK(sandbox_drop(SANDBOX_ATTACH | SANDBOX_LOOK, err, sizeof(err)) == 0);
+	CHECK(sandbox_drop(0, err, sizeof(err)) == 0);
 	sem_post(&w.stop);
 	pthread_join(w.thread, NULL);
 }
