@@ -145,6 +145,8 @@ static int write_batch(struct spool *s)
 {
 	struct batch b;
 	int e = segment_for(s, s->queue.first);
+	if (e == 0)
+		e = spool_reserve(s, BATCH); /* to tell, once they are synced */
 	if (e < 0)
 		return e;
 	batch_fill(&b, s);
@@ -297,7 +299,9 @@ int spool_make_room(struct spool *s, uint64_t bytes)
 			return -ENOSPC;
 		while (!g->counted && spool_count_some(s))
 			;
-		spool_give_up(s, g, "spool_evicted");
+		int e = spool_give_up(s, g, "spool_evicted");
+		if (e < 0)
+			return e;
 		g->counted = true;
 		if (!spool_remove_some(s))
 			return -ENOSPC;
