@@ -545,7 +545,7 @@ int pipeline_run(struct pipeline *p)
 	if (p->sink_ops->drain(p->sink, SINK_DRAIN_MS) < 0)
 		p->failed = true;
 	if (pipeline_sink_finished(p)) /* `| head`: nobody reads on, and that is no failure */
-		return 0;
+		return p->failed ? 1 : 0;
 	p->ledger_lost = false;
 	if (pipeline_write_ledger(p, true) < 0 || p->sink_ops->drain(p->sink, SINK_DRAIN_MS) < 0 ||
 	    p->ledger_lost) {

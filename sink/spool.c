@@ -213,8 +213,8 @@ struct spool *spool_open(const struct spool_cfg *cfg, char *err, size_t err_n)
 	int e = s->dir < 0 ? s->dir : find_segments(s);
 	if (e == 0)
 		spool_dir_word(s->dir, s->pinned);
-	if (e == 0)
-		e = start_thread(s);
+	if (e == 0 && (e = start_thread(s)) < 0)
+		snprintf(err, err_n, "spool: its thread cannot be started: %s", strerror(-e));
 	if (e == 0)
 		return s;
 	spool_close(s, 0);

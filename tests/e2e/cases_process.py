@@ -4,6 +4,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 
 from kit import capture, kafka, net, nomem, oracle, proxies, service, workload
@@ -138,3 +139,179 @@ def P4_no_memory_with_a_spool(t):
     t.check(not parsed["lost"].get("spool_corrupt"), "records of a sound disk are called corrupt: %s" % (
         parsed["lost"]))
     broker.stop()
+
+
+# --- P5: no descriptor
+
+
+def cpu_share(pid, seconds):
+    """Of one processor, over so long."""
+    before = capture.cpu_seconds(pid)
+    capture.settle(seconds)
+    return (capture.cpu_seconds(pid) - before) / seconds
+
+
+def descriptors(pid, n):
+    net.run("prlimit", "--pid", str(pid), "--nofile=%d:" % n)
+
+
+def callers(path, n):
+    """Clients that connect to a UNIX socket and say nothing."""
+    out = []
+    for _ in range(n):
+        s = socket.socket(socket.AF_UNIX)
+        s.setblocking(False)
+        s.connect_ex(path)
+        out.append(s)
+    return out
+
+
+@test(timeout=120)
+def P5_few_descriptors_at_the_start(t):
+    """From none to enough: a line that says so, or a capture that works."""
+    t.service(PORT)
+    worked = 0
+    for back_end in (t.attach("cgroup"), "socket", "pcap"):
+        for n in (4, 7, 10, 13, 16, 18, 20, 24, 28, 30, 32, 36, 40):
+            cap = t.capture("-p", str(PORT), "-a", back_end, "--metrics", "unix:" + t.path("metrics"),
+                            "--socket", t.path("ctl"), wrap=("prlimit", "--nofile=%d" % n), wait=False)
+            net.wait_until("attached, or the end", lambda c=cap: "attached:" in c.errors() or
+                           c.proc.poll() is not None, 20)
+            if cap.proc.poll() is not None:
+                t.check(cap.proc.returncode in (1, 2, 3), "with %d: %d" % (n, cap.proc.returncode))
+                t.check(re.search("open files|file descriptor", cap.errors()), "with %d %s says %r" % (
+                    n, back_end, cap.errors()))
+                continue
+            net.wait_until("ready, or why not", lambda c=cap: os.path.exists(c.ready) or
+                           c.ready in c.errors(), 20)
+            with Client("127.0.0.1", PORT) as c:
+                c.call("GET", "/echo")
+            cap.stop()
+            capture.check_ledger(t, cap.sink)
+            t.same("records with %d" % n, 1, len(capture.export(t, cap.sink)))
+            worked += 1
+    t.check(worked > 3, "hardly any capture worked")
+
+
+@test(timeout=90, each=["cgroup", "socket", "pcap"])
+def P5_no_descriptor_left(t, back_end):
+    """While it runs: callers that it cannot accept do not make it spin, what it is attached to is not taken for gone."""
+    log = t.service(PORT)
+    cap = t.capture("-p", str(PORT), "-a", t.attach(back_end), "--metrics", "unix:" + t.path("metrics"),
+                    "--socket", t.path("ctl"))
+    descriptors(cap.pid, 3)
+    with Client("127.0.0.1", PORT) as c:
+        c.call("GET", "/echo")
+    waiting = callers(t.path("ctl"), 3) + callers(t.path("metrics"), 3)
+    share = cpu_share(cap.pid, 3)
+    t.check(share < 0.3, "it takes %d %% of a processor while callers wait" % (100 * share))
+    with Client("127.0.0.1", PORT) as c:
+        for n in range(50):
+            c.call("GET", "/bytes?n=%d" % n)
+    descriptors(cap.pid, 1024)
+    for s in waiting:
+        s.close()
+    net.wait_until("ctl to be answered", lambda: subprocess.run(
+        [t.program, "ctl", "status", "--socket", t.path("ctl")], check=False,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0, 10, 0.2)
+    t.check("is gone" not in cap.errors(), "it detached: " + cap.errors())
+    t.finish(cap, service.read_log(log))
+
+
+@test(timeout=120)
+def P5_no_descriptor_with_a_spool(t):
+    """No descriptor for a segment while the broker is away: it is tried again, nothing is lost or named."""
+    broker = kafka.Broker(t.path("broker"))
+    kafka.create_topics(broker.bootstrap, 3, "calls", "calls.ledger")
+    log = t.service(PORT)
+    source = "kafka://%s/calls" % broker.bootstrap
+    cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), "--spool", t.path("spool"), sink=source)
+    descriptors(cap.pid, 3)
+    broker.signal(signal.SIGSTOP)
+
+    def call_some():
+        with Client("127.0.0.1", PORT) as c:
+            for n in range(40):
+                c.call("GET", "/bytes?n=%d" % (n * 30))
+    call_some()
+    net.wait_until("an outage", lambda: "to the spool" in cap.errors(), 30)
+    call_some()
+    share = cpu_share(cap.pid, 3)
+    t.check(share < 0.3, "it takes %d %% of a processor" % (100 * share))
+    t.check(not any(n.endswith(".spool") for n in os.listdir(t.path("spool"))), "a segment is there")
+    descriptors(cap.pid, 1024)
+    broker.signal(signal.SIGCONT)
+    net.wait_until("the spool drained", lambda: "is drained" in cap.errors(), 60)
+    t.finish(cap, service.read_log(log), source=source)
+    broker.stop()
+
+
+# --- P6: no thread, no fork
+
+
+@test(timeout=120)
+def P6_no_thread_at_the_start(t):
+    """A pids limit of 1 and more: a line that says so, or a capture that works, if only into its spool."""
+    t.service(PORT)
+    limit = t.limit("pids")
+    mock = kafka.Mock("calls", "calls.ledger")
+    kafka_sink = "kafka://%s/calls" % mock.bootstrap
+    worked = []
+    for sink in ("file", kafka_sink, kafka_sink + "&spool"):
+        for n in (1, 2, 3, 4, 5, 6, 8, 12):
+            net.write(os.path.join(limit, "pids.max"), n)
+            options = ["--spool", t.path("spool")] if sink.endswith("spool") else []
+            cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), *options,
+                            sink=sink.partition("&")[0], cgroup=limit, wait=False)
+            net.wait_until("ready, or the end", lambda c=cap: os.path.exists(c.ready) or
+                           c.proc.poll() is not None, 40)
+            if cap.proc.poll() is not None:
+                t.check(cap.proc.returncode in (1, 2, 3), "with %d: %d" % (n, cap.proc.returncode))
+                t.check(re.search("thread|Resource temporarily", cap.errors()), "with %d %s says %r" % (
+                    n, sink, cap.errors()))
+                continue
+            with Client("127.0.0.1", PORT) as c:
+                c.call("GET", "/echo")
+            cap.stop(seconds=60)
+            worked.append(sink)
+            if not options:
+                capture.check_ledger(t, cap.sink)
+    t.same("sinks that worked with some limit", 3, len(set(worked)))
+    net.write(os.path.join(limit, "pids.max"), "max")
+    cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), "--spool", t.path("spool"),
+                    sink=kafka_sink, cgroup=limit)
+    net.wait_until("the spool to be empty", lambda: not any(
+        n.endswith(".spool") for n in os.listdir(t.path("spool"))), 30)
+    cap.stop()
+    parsed = capture.check_ledger(t, kafka_sink)
+    t.same("calls in the topic", len([s for s in worked if s != "file"]), parsed["calls_delivered"])
+    mock.close()
+
+
+@test(timeout=60)
+def P6_no_fork_in_steady_state(t):
+    """Under load for some seconds: no process and no thread is made."""
+    strace = proxies.need("strace")
+    t.service(PORT)
+    mock = kafka.Mock("calls", "calls.ledger")
+    cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), "--spool", t.path("spool"), "--metrics",
+                    "unix:" + t.path("metrics"), sink="kafka://%s/calls" % mock.bootstrap)
+    threads = sorted(os.listdir("/proc/%d/task" % cap.pid))
+    seen = t.path("strace.log")
+    tracer = subprocess.Popen([strace, "-f", "-qq", "-o", seen, "-e",
+                               "trace=fork,vfork,clone,clone3,execve,read", "-p", str(cap.pid)],
+                              preexec_fn=net.die_with_parent)
+    net.wait_until("strace", lambda: os.path.exists(seen) and os.path.getsize(seen) > 0, 10)
+    load = workload.Load("127.0.0.1", PORT, 4, lambda c, n: c.call("GET", "/bytes?n=%d" % (n % 2000)))
+    net.wait_until("1,000 calls", lambda: load.done() > 1000 or load.errors, 30)
+    capture.settle(2)
+    load.stop()
+    tracer.send_signal(signal.SIGINT)
+    tracer.wait()
+    with open(seen, encoding="utf-8", errors="replace") as f:
+        made = [line for line in f if re.search(r"(fork|clone3?|execve)\(", line)]
+    t.check(not made, "it made %d: %s" % (len(made), made[:2]))
+    t.same("threads", threads, sorted(os.listdir("/proc/%d/task" % cap.pid)))
+    cap.stop()
+    capture.check_ledger(t, cap.sink)
+    mock.close()
