@@ -182,8 +182,8 @@ static int open_cgroup(struct attach *a, const struct attach_cfg *cfg, char *err
 		.own_elsewhere = seen.foreign && !seen.own,
 	};
 	e = loader_open(&a->loader, &lc, err, err_n);
-	if (!e)
-		e = open_rings(a);
+	if (!e && (e = open_rings(a)) < 0)
+		return loader_explain(err, err_n, "mapping the rings", -e, false);
 	for (size_t i = 0; !e && i < a->set.n; i++) {
 		e = link_one(a, a->loader.egress, &a->set.d[i], err, err_n);
 		if (!e)

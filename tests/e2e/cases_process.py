@@ -315,3 +315,192 @@ def P6_no_fork_in_steady_state(t):
     cap.stop()
     capture.check_ledger(t, cap.sink)
     mock.close()
+
+
+# --- P8: hardly any processor
+
+
+def burn(ready):
+    os.write(ready, b"1")
+    while True:
+        pass
+
+
+def starved(t, starve, feed):
+    """Small rings and a load that takes no notice: bytes that were lost are counted, to the byte."""
+    log = proxies.nginx(t.path("nginx"), PORT)
+    cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), "--ring-size", "16KiB,64KiB")
+    starve(cap.pid)
+    load = workload.Load("127.0.0.1", PORT, 4, get_1k)
+    net.wait_until("2,500 calls", lambda: load.done() > 2500 or load.errors, 60)
+    n = served(t, load, log)
+    feed(cap.pid)
+    cap.stop(seconds=60)
+    parsed = reader(t, cap.sink)
+    probe, payload = (capture.stage(parsed, name) for name in ("probe", "ring_payload"))
+    t.check(probe["exits"]["ring_full"] > 0, "nothing was lost: it was not starved")
+    t.check(parsed["lost"] and parsed["calls_delivered"] < n, "the ledger names no loss")
+    capture.check_ledger_says_no(t, cap.sink)
+    wire = sum(x["request_wire"] + x["response_wire"] for x in proxies.read_calls(log, n))
+    lost = capture.stage(parsed, "probe_bytes")["exits"]["ring_full"]
+    t.check(0 <= wire - payload["in"] <= lost, "%d bytes were on the wire, %d came, %d with their headers are "
+            "counted as lost" % (wire, payload["in"], lost))
+    return "%d of %d calls there, %d packets ring_full" % (parsed["calls_delivered"], n,
+                                                           probe["exits"]["ring_full"])
+
+
+@test(alone=True, timeout=120)
+def P8_idle_beside_busy_loops(t):
+    """SCHED_IDLE, and each processor is taken by somebody else."""
+    busy = []
+
+    def starve(pid):
+        for task in os.listdir("/proc/%d/task" % pid):
+            net.run("chrt", "--idle", "--pid", "0", task)
+        busy.extend(net.fork("busy", burn, wait_ready=True) for _ in range(2 * os.cpu_count()))
+
+    def feed(_):
+        for b in busy:
+            b.kill()
+            b.wait()
+    return starved(t, starve, feed)
+
+
+@test(alone=True, timeout=120)
+def P8_one_percent_of_a_processor(t):
+    """A quota of 1 %."""
+    limit = t.limit("cpu", cpu_cfs_period_us=100000, cpu_cfs_quota_us=1000)
+    return starved(t, lambda pid: net.enter_cgroup(limit, pid),
+                   lambda _: net.write(os.path.join(limit, "cpu.cfs_quota_us"), -1))
+
+
+# --- P10: outputs that are not there (closed stdout and stderr, an unread stderr: cases_run.py)
+
+
+def some_calls(n=50):
+    with Client("127.0.0.1", PORT) as c:
+        for k in range(n):
+            c.call("GET", "/bytes?n=%d" % k)
+
+
+def full_disk(t):
+    """A file on a file system that is full."""
+    net.run("mount", "-t", "tmpfs", "-o", "size=64k", "none", "/mnt")
+    with open("/mnt/log", "wb", buffering=0) as f:
+        try:
+            while True:
+                f.write(b"x" * 4096)
+        except OSError:
+            pass
+    return open("/mnt/log", "ab", buffering=0)
+
+
+@test(each=["file", "kafka"])
+def P10_log_on_a_full_disk(t, sink):
+    """stdout and stderr are files on a full disk: it starts, records are delivered, it ends as it should."""
+    log = t.service(PORT)
+    mock = kafka.Mock("calls", "calls.ledger")
+    with full_disk(t) as f:
+        cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), "--log-format", "json", stdout=f,
+                        wrap=["sh", "-c", 'exec "$@" 2>&1', "sh"],
+                        sink="file" if sink == "file" else "kafka://%s/calls" % mock.bootstrap)
+        some_calls()
+        t.finish(cap, service.read_log(log))
+    t.check(os.path.getsize("/mnt/log") <= 65536, "the disk was not full")
+    mock.close()
+
+
+@test()
+def P10_all_closed_with_kafka(t):
+    """No descriptor of a connection is mistaken for a standard one: what is in the topic is records only."""
+    log = t.service(PORT)
+    mock = kafka.Mock("calls", "calls.ledger")
+    cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), sink="kafka://%s/calls" % mock.bootstrap,
+                    wrap=["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh"])
+    some_calls()
+    t.finish(cap, service.read_log(log))
+    mock.close()
+
+
+@test(ledger=False, each=["closed", "full"])
+def P10_print_without_stdout(t, kind):
+    """Lines for a stdout that is closed, or on a full disk: one that says so, exit code 1, and no other file has them."""
+    t.service(PORT)
+    wrap = {"closed": 'exec "$@" 1>&-', "full": 'exec "$@" 1>/dev/full'}[kind]
+    cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), sink="print:", wrap=["sh", "-c", wrap, "sh"])
+    some_calls(3)
+    t.same("exit code", 1, cap.wait(10))
+    t.check(re.search("print: stdout: ", cap.errors()), "it does not say why: " + cap.errors())
+
+
+@test(ledger=False)
+def P10_print_that_nobody_reads(t):
+    """stdout is a pipe, open and never read: the loop goes on, the service too, and what was not read is named."""
+    log = proxies.nginx(t.path("nginx"), PORT)
+    r, w = os.pipe()
+    cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), "-x", "--socket", t.path("ctl"),
+                    sink="print:", stdout=w)
+    os.close(w)
+    load = workload.Load("127.0.0.1", PORT, 4, get_1k)
+    net.wait_until("2,000 calls", lambda: load.done() > 2000 or load.errors, 60)
+    served(t, load, log)
+    net.run(t.program, "ctl", "status", "--socket", t.path("ctl"))
+    t.check(cpu_share(cap.pid, 2) < 0.5, "it spins")
+    cap.proc.send_signal(signal.SIGTERM)
+    code = cap.wait(30)
+    t.check(code in (0, 1), "it ended with %d: %s" % (code, cap.errors()))
+    t.check(re.search(r"lost: .*records\.\w+ \d+ records", cap.errors()), "no loss is named: " + cap.errors())
+    os.close(r)
+
+
+# --- P13: a small stack, little address space
+
+
+@test(timeout=120, each=["hard", "soft"])
+def P13_small_stack(t, kind):
+    """ulimit -s 64: each sink, under load, with compression and a spool."""
+    t.service(PORT)
+    mock = kafka.Mock("calls", "calls.ledger")
+    source = "kafka://%s/calls" % mock.bootstrap
+    limit = "--stack=65536" + (":" if kind == "soft" else "")
+    for sink, options in (("file", []), (source, ["--spool", t.path("spool")])):
+        cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), "--metrics", "unix:" + t.path("metrics"),
+                        *options, sink=sink, wrap=("prlimit", limit))
+        workload.odd_calls("127.0.0.1", PORT, [])
+        load = workload.Load("127.0.0.1", PORT, 4, lambda c, n: c.call("GET", "/bytes?n=%d" % (n % 5000)))
+        net.wait_until("600 calls", lambda: load.done() > 600 or load.errors, 30)
+        n = len(load.stop())
+        cap.stop()
+        parsed = capture.check_ledger(t, cap.sink)
+        t.check(parsed["calls_delivered"] >= n, "%d of %d calls" % (parsed["calls_delivered"], n))
+    mock.close()
+
+
+@test(timeout=120)
+def P13_little_address_space(t):
+    """RLIMIT_AS from hardly anything to enough: a line that says so, or a capture that works."""
+    t.service(PORT)
+    mock = kafka.Mock("calls", "calls.ledger")
+    worked = 0
+    for sink in ("file", "kafka://%s/calls" % mock.bootstrap):
+        for mib in (10, 30, 40, 50, 60, 80, 100, 110, 120, 140, 160, 200, 300, 600):
+            cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), sink=sink, wait=False,
+                            wrap=("prlimit", "--as=%d" % (mib << 20)))
+            net.wait_until("ready, or the end", lambda c=cap: os.path.exists(c.ready) or
+                           c.proc.poll() is not None, 20)
+            if cap.proc.poll() is not None:
+                t.check(cap.proc.returncode in (1, 2, 3, 127), "with %d MiB %s ended with %d: %s" % (
+                    mib, sink, cap.proc.returncode, cap.errors()))
+                t.check(re.search("memory|map segment|thread|Resource temporarily", cap.errors()),
+                        "with %d MiB it says %r" % (mib, cap.errors()))
+                continue
+            some_calls(5)
+            cap.proc.send_signal(signal.SIGTERM)
+            code = cap.wait(30)
+            if code == 1 and "cannot be proved complete" in cap.errors():
+                continue
+            t.same("exit code with %d MiB" % mib, 0, code)
+            capture.check_ledger(t, cap.sink, lossless=mib > 200)
+            worked += 1
+    t.check(worked >= 4, "hardly any capture worked")
+    mock.close()
