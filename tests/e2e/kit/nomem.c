@@ -22,7 +22,7 @@ void *__libc_realloc(void *p, size_t n);
 
 struct control {
 	uint64_t seed;
-	uint64_t every; /* one in so many fails, drawn by seed; 0: none */
+	uint64_t every, after; /* one in so many fails, drawn by seed, after so many; 0: none */
 	uint64_t first, count; /* or the first-th and so many from there on */
 	uint64_t asked, failed; /* so far; the test reads them */
 };
@@ -112,8 +112,9 @@ static bool fails(const void *caller)
 		return false;
 	uint64_t n = __atomic_add_fetch(&control->asked, 1, __ATOMIC_RELAXED);
 	uint64_t every = __atomic_load_n(&control->every, __ATOMIC_RELAXED);
-	bool hit = control->first ? n - control->first < control->count
-				  : every && mix(control->seed + n) % every == 0;
+	bool hit = control->first
+			   ? n - control->first < control->count
+			   : every && n > control->after && mix(control->seed + n) % every == 0;
 	if (!hit)
 		return false;
 	inside = true;

@@ -7,7 +7,7 @@ import struct
 import subprocess
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CONTROL = struct.Struct("<6Q")  # struct control of nomem.c
+CONTROL = struct.Struct("<7Q")  # struct control of nomem.c
 
 
 def build(directory):
@@ -31,13 +31,13 @@ class NoMemory:
         self.env = {"LD_PRELOAD": build(directory), "NOMEM": path}
         self.set(**when)
 
-    def set(self, seed=1, every=0, first=0, count=1):
-        """One in `every` from now on; or those that begin with the first-th. Starts to count again."""
-        self.map[:] = CONTROL.pack(seed, every, first, count, 0, 0)
+    def set(self, seed=1, every=0, after=0, first=0, count=1):
+        """One in `every` once there were so many; or those that begin with the first-th. Starts to count again."""
+        self.map[:] = CONTROL.pack(seed, every, after, first, count, 0, 0)
 
     def counts(self):
         """(asked for, failed)"""
-        return CONTROL.unpack(self.map[:])[4:]
+        return CONTROL.unpack(self.map[:])[5:]
 
     def close(self):
         self.map.close()
