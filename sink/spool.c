@@ -21,6 +21,7 @@ enum {
 	SYNC_BYTES = 1 << 20,
 	SYNC_NS = 100000000,
 	RETRY_NS = 1000000000,
+	RETRY_SOON_NS = 20000000,
 	IDLE_MS = 1000,
 	STUCK_S = 5,
 	NEWS_SOME = 256 /* told in one go */
@@ -72,6 +73,7 @@ int spool_give_up(struct spool *s, struct spool_segment *g, const char *exit)
 	int e = g->items ? spool_reserve(s, g->n) : 0;
 	if (e < 0)
 		return e;
+	g->loaded = true;
 	for (uint32_t i = 0; i < g->n && g->items; i++)
 		if (!g->items[i].released && !g->items[i].told)
 			spool_tell(s, &g->items[i], exit);
@@ -85,7 +87,8 @@ int spool_give_up(struct spool *s, struct spool_segment *g, const char *exit)
 void spool_failed(struct spool *s, int err, const char *what)
 {
 	s->error = err;
-	s->retry_ns = clock_ns(CLOCK_MONOTONIC) + RETRY_NS;
+	s->retry_ns =
+		clock_ns(CLOCK_MONOTONIC) + (spool_is_momentary(err) ? RETRY_SOON_NS : RETRY_NS);
 	s->stats.errors++;
 	s->stats.failing = true;
 	snprintf(s->stats.last_error, sizeof(s->stats.last_error), "%s: %s", what, strerror(-err));
@@ -266,9 +269,9 @@ int spool_put(struct spool *s, struct record **r)
 	int e = 0;
 	pthread_mutex_lock(&s->lock);
 	if (s->queue.bytes + s->unsynced.bytes + (*r)->n > s->cfg.queue_bytes && s->queue.first)
-		e = s->error == -ENOSPC || s->error == -EDQUOT ? -ENOSPC
-		    : s->error                                 ? -EIO
-							       : -EAGAIN;
+		e = s->error == -ENOSPC || s->error == -EDQUOT  ? -ENOSPC
+		    : s->error && !spool_is_momentary(s->error) ? -EIO
+								: -EAGAIN;
 	if (e == 0) {
 		taken_push(&s->queue, *r);
 		s->stats.put++;

@@ -18,17 +18,11 @@ static int segment_read(const struct spool *s, const struct spool_segment *g, st
 	return e < 0 ? e : spool_segment_check(buf_bytes(out));
 }
 
-/* Says nothing of the file. */
-static bool is_momentary(int err)
-{
-	return err == -ENOMEM || err == -EMFILE || err == -ENFILE;
-}
-
 /* Cannot be read, or is another version's: it stays on disk, and what is ours in it is lost by name. False: nothing was
  * done, a later turn tries again. */
 static bool keep_away(struct spool *s, struct spool_segment *g, int err)
 {
-	if (is_momentary(err) || spool_give_up(s, g, "spool_io_error") < 0)
+	if (spool_is_momentary(err) || spool_give_up(s, g, "spool_io_error") < 0)
 		return false;
 	g->kept = g->loaded = g->counted = g->sealed = true;
 	if (err != -ENOTSUP)

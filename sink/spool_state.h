@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of spool: what its two threads share, under one lock; and what the writer owns. */
 #pragma once
+#include <errno.h>
 #include <pthread.h>
 
 #include "base/list.h"
@@ -89,6 +90,12 @@ bool spool_load_some(struct spool *s);
 bool spool_count_some(struct spool *s);
 bool spool_remove_some(struct spool *s);
 bool spool_pin_some(struct spool *s, uint64_t now_ns);
+
+/* Says nothing of the disk. */
+static inline bool spool_is_momentary(int err)
+{
+	return err == -ENOMEM || err == -EMFILE || err == -ENFILE;
+}
 
 /* Room to tell of so many records besides those that are written and not synced. -ENOMEM: not now. */
 int spool_reserve(struct spool *s, size_t n);

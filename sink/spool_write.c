@@ -290,6 +290,8 @@ static struct spool_segment *evictable(struct spool *s)
 int spool_make_room(struct spool *s, uint64_t bytes)
 {
 	while (bytes_with(s, bytes) > s->cfg.max_bytes) {
+		if (spool_remove_some(s)) /* what was delivered leaves first */
+			continue;
 		struct spool_segment *g = evictable(s);
 		if (!g && s->active && s->active->n) {
 			spool_seal(s);
