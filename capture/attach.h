@@ -5,9 +5,12 @@
  * but own_port().
  */
 #pragma once
+#include <errno.h>
+#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/ledger.h"
 #include "capture/packet.h"
@@ -68,5 +71,15 @@ struct attach_ops {
 		struct attach *a); /* "cgroup /sys/fs/cgroup/x (direct)": one line */
 	void (*close)(struct attach *a);
 };
+
+/* No such interface, or another than the one of this index (0: any will do). Where the question cannot be asked, for
+ * want of a descriptor, it is taken to be there. */
+static inline bool attach_interface_gone(const char *name, unsigned index)
+{
+	if (strcmp(name, "any") == 0)
+		return false;
+	unsigned now = if_nametoindex(name);
+	return now ? index && now != index : errno == ENODEV;
+}
 
 extern const struct attach_ops attach_cgroup, attach_socket, attach_pcap;

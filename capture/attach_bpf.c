@@ -183,8 +183,8 @@ static int open_cgroup(struct attach *a, const struct attach_cfg *cfg, char *err
 		.own_elsewhere = seen.foreign && !seen.own,
 	};
 	e = loader_open(&a->loader, &lc, err, err_n);
-	if (!e)
-		e = open_rings(a);
+	if (!e && (e = open_rings(a)) < 0)
+		return loader_explain(err, err_n, "mapping the rings", -e, false);
 	for (size_t i = 0; !e && i < a->set.n; i++) {
 		e = link_one(a, a->loader.egress, &a->set.d[i], err, err_n);
 		if (!e)
@@ -222,7 +222,14 @@ static int open_socket(struct attach *a, const struct attach_cfg *cfg, char *err
 	snprintf(a->ifname, sizeof(a->ifname), "%s", name);
 	a->ifindex = *name ? if_nametoindex(name) : 0;
 	if (*name && !a->ifindex) {
-		snprintf(err, err_n, "socket:%s: there is no such interface", name);
+		if (errno == ENODEV)
+			snprintf(err, err_n, "socket:%s: there is no such interface", name);
+		else
+			snprintf(
+				err, err_n,
+				"socket:%s: no socket to look it up: raise the limit of open files "
+				"(ulimit -n)",
+				name);
 		return -ENOENT;
 	}
 	struct loader_cfg lc = {.attach = cfg, .socket = true, .any_interface = a->ifindex != 1};
@@ -373,7 +380,7 @@ static int check(struct attach *a)
 {
 	if (!a->socket)
 		return cgroup_set_check(&a->set);
-	return *a->ifname && if_nametoindex(a->ifname) != a->ifindex ? -ENOENT : 0;
+	return *a->ifname && attach_interface_gone(a->ifname, a->ifindex) ? -ENOENT : 0;
 }
 
 /* Exits first, `seen` last: a live snapshot shows at most packets in flight (held), never a

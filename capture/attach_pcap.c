@@ -204,11 +204,6 @@ static const char *interface_of(const struct attach_cfg *cfg)
 	return cfg->any_interface ? "any" : "lo";
 }
 
-static bool interface_is_there(const char *name)
-{
-	return strcmp(name, "any") == 0 || if_nametoindex(name) != 0;
-}
-
 static int attach_probe(const struct attach_cfg *cfg, char *why, size_t why_n)
 {
 	const char *name = interface_of(cfg);
@@ -230,7 +225,7 @@ static int attach_probe(const struct attach_cfg *cfg, char *why, size_t why_n)
 		return e == EPERM || e == EACCES ? -EPERM : -ENOTSUP;
 	}
 	close(fd);
-	if (!interface_is_there(name)) {
+	if (attach_interface_gone(name, 0)) {
 		snprintf(why, why_n, "no interface %s: choose one of `ip link`", name);
 		return -ENOENT;
 	}
@@ -369,7 +364,7 @@ static int attach_drain(struct attach *a, unsigned budget)
 			continue;
 		if (r == 0)
 			return ATTACH_EMPTY;
-		return interface_is_there(a->interface) ? -EIO : ATTACH_GONE;
+		return attach_interface_gone(a->interface, 0) ? ATTACH_GONE : -EIO;
 	}
 	return a->past_detach ? ATTACH_EMPTY : ATTACH_MORE;
 }
@@ -399,7 +394,7 @@ static int attach_check(struct attach *a)
 	if (!a->live)
 		return 0;
 	measure_clock(a); /* the wall clock may have been set */
-	return interface_is_there(a->interface) ? 0 : -ENOENT;
+	return attach_interface_gone(a->interface, 0) ? -ENOENT : 0;
 }
 
 static void kernel_stats(struct attach *a)

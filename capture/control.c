@@ -15,6 +15,7 @@
 #include "capture/control_path.h"
 
 enum { ACCEPTS = 32, BACKLOG = 16 }; /* accepted in one turn */
+#define DEAF_NS 1000000000ull
 
 struct client {
 	int fd; /* -1: free */
@@ -28,6 +29,7 @@ struct control {
 	struct control_cfg cfg;
 	char path[CONTROL_PATH_MAX + 1];
 	int fd, ep;
+	uint64_t deaf_ns; /* since then it does not accept; 0: it does */
 	struct client clients[CONTROL_CLIENTS];
 	struct control_counts counts;
 };
@@ -172,10 +174,21 @@ static void take_in(struct control *c, int fd, uint64_t now_ns)
 	c->counts.clients++;
 }
 
+/* Without a descriptor or memory left, whoever waits would wake the loop again and again (P5): it listens again after
+ * DEAF_NS. */
+static void listen_again(struct control *c, bool on, uint64_t now_ns)
+{
+	struct epoll_event e = {.events = on ? EPOLLIN : 0, .data.ptr = NULL};
+	epoll_ctl(c->ep, EPOLL_CTL_MOD, c->fd, &e);
+	c->deaf_ns = on ? 0 : now_ns;
+}
+
 static void accept_some(struct control *c, uint64_t now_ns)
 {
 	for (int i = 0; i < ACCEPTS; i++) {
 		int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+			listen_again(c, false, now_ns);
 		if (fd < 0)
 			return;
 		take_in(c, fd, now_ns);
@@ -196,6 +209,8 @@ static void expire(struct control *c, uint64_t now_ns)
 void control_service(struct control *c, uint64_t now_ns)
 {
 	struct epoll_event e[CONTROL_CLIENTS + 1];
+	if (c->deaf_ns && now_ns - c->deaf_ns >= DEAF_NS)
+		listen_again(c, true, now_ns);
 	int n = epoll_wait(c->ep, e, CONTROL_CLIENTS + 1, 0);
 	for (int i = 0; i < n; i++) {
 		struct client *cl = e[i].data.ptr;

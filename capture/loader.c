@@ -2,6 +2,7 @@
 #include "capture/loader.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +25,7 @@
 enum { LOG_BYTES = 256 * 1024, HOT_DEFAULT = 4 << 20, OVERFLOW_DEFAULT = 32 << 20 };
 /* Numbers of capabilities, for headers older than Linux 5.8 */
 enum { PERFMON = 38, BPF = 39 };
+enum { LOAD_DESCRIPTORS = 24 }; /* maps, programs, BTF, and some for libbpf's questions */
 
 static int kernel_release(void)
 {
@@ -82,6 +84,8 @@ int loader_explain(char *out, size_t out_n, const char *step, int error, bool so
 			       "or add CAP_SYS_RESOURCE";
 	} else if (error == EBADF) {
 		hint = "not a cgroup v2 directory (v1?): name one below the cgroup2 mount";
+	} else if (error == EMFILE || error == ENFILE) {
+		hint = "raise the limit of open files (ulimit -n)";
 	} else if (error == ENOMEM) {
 		hint = "not enough memory for the rings: make them smaller";
 	}
@@ -270,6 +274,19 @@ static int try_load(struct loader *l, const struct loader_cfg *cfg, char *log)
 	return 0;
 }
 
+/* Without one left libbpf takes the kernel for an older one, and fails by another name. */
+static bool few_descriptors(void)
+{
+	struct rlimit r;
+	int left = 0;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+		return false;
+	for (rlim_t fd = 0; fd < r.rlim_cur && left < LOAD_DESCRIPTORS; fd++)
+		left += fcntl((int)fd, F_GETFD) < 0;
+	return left < LOAD_DESCRIPTORS;
+}
+
 int loader_open(struct loader *l, const struct loader_cfg *cfg, char *err, size_t err_n)
 {
 	struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
@@ -302,6 +319,8 @@ int loader_open(struct loader *l, const struct loader_cfg *cfg, char *err, size_
 	if (!e)
 		return 0;
 	*l = (struct loader) {0};
+	if (few_descriptors())
+		return loader_explain(err, err_n, "load", EMFILE, cfg->socket);
 	return loader_explain(err, err_n, step, -e, cfg->socket);
 }
 

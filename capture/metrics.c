@@ -4,21 +4,27 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "capture/control_path.h"
 
 enum { BACKLOG = 128 };
+#define DEAF_NS 1000000000ull
 
 struct metrics {
 	struct metrics_cfg cfg;
 	struct MHD_Daemon *daemon;
-	int ep;
+	int ep, daemon_ep, listener; /* ep holds daemon_ep */
+	uint64_t begun; /* connections */
+	uint64_t deaf_ns; /* since then nobody is served; 0: all are */
 	char where[160], path[CONTROL_PATH_MAX + 1]; /* path: of a UNIX socket, ours to remove */
 };
 
@@ -140,19 +146,31 @@ static int bind_unix(struct metrics *m, const char *path, char *err, size_t err_
 	return fd < 0 ? -1 : fd;
 }
 
+static void on_connection(void *ctx, struct MHD_Connection *conn, void **own,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	(void)conn;
+	(void)own;
+	((struct metrics *)ctx)->begun += what == MHD_CONNECTION_NOTIFY_STARTED;
+}
+
 static int daemon_start(struct metrics *m, int fd)
 {
 	m->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, m,
 				     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
 				     (unsigned)METRICS_CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT,
 				     (unsigned)METRICS_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-				     (size_t)METRICS_CLIENT_BYTES, MHD_OPTION_END);
+				     (size_t)METRICS_CLIENT_BYTES, MHD_OPTION_NOTIFY_CONNECTION,
+				     on_connection, m, MHD_OPTION_END);
 	const union MHD_DaemonInfo *info =
 		m->daemon ? MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+	struct epoll_event e = {.events = EPOLLIN};
 	if (!info)
 		return -ENOMEM;
-	m->ep = info->epoll_fd;
-	return 0;
+	m->listener = fd;
+	m->daemon_ep = info->epoll_fd;
+	m->ep = epoll_create1(EPOLL_CLOEXEC);
+	return m->ep < 0 || epoll_ctl(m->ep, EPOLL_CTL_ADD, m->daemon_ep, &e) < 0 ? -errno : 0;
 }
 
 struct metrics *metrics_open(const struct metrics_cfg *cfg, char *err, size_t err_n)
@@ -163,6 +181,7 @@ struct metrics *metrics_open(const struct metrics_cfg *cfg, char *err, size_t er
 		return NULL;
 	}
 	m->cfg = *cfg;
+	m->ep = -1;
 	bool local = strncmp(cfg->listen, "unix:", 5) == 0;
 	int fd = local ? bind_unix(m, cfg->listen + 5, err, err_n)
 		       : bind_tcp(m, cfg->listen, err, err_n);
@@ -188,6 +207,8 @@ void metrics_close(struct metrics *m)
 		return;
 	if (m->daemon)
 		MHD_stop_daemon(m->daemon); /* closes the socket */
+	if (m->ep >= 0)
+		close(m->ep);
 	if (m->path[0])
 		unlink(m->path);
 	free(m);
@@ -198,9 +219,31 @@ int metrics_fd(const struct metrics *m)
 	return m->ep;
 }
 
+static void serve_again(struct metrics *m, bool on)
+{
+	struct epoll_event e = {.events = on ? EPOLLIN : 0};
+	epoll_ctl(m->ep, EPOLL_CTL_MOD, m->daemon_ep, &e);
+	m->deaf_ns = on ? 0 : clock_ns(CLOCK_MONOTONIC);
+}
+
+static bool somebody_waits(const struct metrics *m)
+{
+	struct pollfd f = {.fd = m->listener, .events = POLLIN};
+	return metrics_clients(m) < METRICS_CLIENTS && poll(&f, 1, 0) > 0;
+}
+
+/* Without a descriptor left, whoever waits would wake the loop again and again (P5): after DEAF_NS it is tried again. */
 void metrics_service(struct metrics *m)
 {
+	if (m->deaf_ns && clock_ns(CLOCK_MONOTONIC) - m->deaf_ns < DEAF_NS)
+		return;
+	if (m->deaf_ns)
+		serve_again(m, true);
+	uint64_t begun = m->begun;
+	bool waited = somebody_waits(m);
 	MHD_run(m->daemon);
+	if (waited && m->begun == begun && somebody_waits(m))
+		serve_again(m, false);
 }
 
 unsigned metrics_clients(const struct metrics *m)

@@ -188,6 +188,8 @@ static void on_report(void *ctx, enum record_kind kind, uint64_t number, bool la
 	struct pipeline *p = ctx;
 	if (kind == RECORD_LEDGER && number && !exit)
 		remains_told(p->dead, number, true);
+	if (kind == RECORD_LEDGER && !number)
+		p->ledger_lost = exit && strcmp(exit, "spooled") != 0;
 	recorder_report(p->recorder, kind, number, last_part, exit);
 }
 
@@ -336,6 +338,7 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 {
 	struct pipeline *p = calloc(1, sizeof(*p));
 	uint64_t id;
+	snprintf(err, err_n, "cannot start: no memory");
 	if (!p)
 		return NULL;
 	p->cfg = *cfg;
@@ -542,8 +545,10 @@ int pipeline_run(struct pipeline *p)
 	if (p->sink_ops->drain(p->sink, SINK_DRAIN_MS) < 0)
 		p->failed = true;
 	if (pipeline_sink_finished(p)) /* `| head`: nobody reads on, and that is no failure */
-		return 0;
-	if (pipeline_write_ledger(p, true) < 0 || p->sink_ops->drain(p->sink, SINK_DRAIN_MS) < 0) {
+		return p->failed ? 1 : 0;
+	p->ledger_lost = false;
+	if (pipeline_write_ledger(p, true) < 0 || p->sink_ops->drain(p->sink, SINK_DRAIN_MS) < 0 ||
+	    p->ledger_lost) {
 		log_error(
 			"the final ledger could not be written: what was recorded cannot be proved complete");
 		p->failed = true;

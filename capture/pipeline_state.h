@@ -36,6 +36,7 @@ struct pipeline {
 	sigset_t set; /* that the loop takes through signals */
 	int ep, ep_sleep, signals; /* ep_sleep: ep and the attachment */
 	bool stop, failed, from_file;
+	bool ledger_lost; /* what the sink last said of one of ours */
 	struct governor *governor; /* NULL: no budget */
 	int statm; /* /proc/self/statm; -1: none */
 	uint64_t govern_ns, probe_ns,

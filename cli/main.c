@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/nearest.h"
@@ -91,8 +95,38 @@ static int run(int argc, char **argv)
 	return unknown(word);
 }
 
+/* So that no file of ours gets the number of a standard one that is closed: then a line would go into it. Every use fails,
+ * as without. */
+static void fill_standard(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/", O_PATH | O_CLOEXEC) != fd)
+			return;
+}
+
+/* A small limit (ulimit -s) makes every thread's stack small: the libraries' threads, and ours, need more. */
+static void enough_stack(void)
+{
+	enum { STACK_BYTES = 1 << 20 };
+	struct rlimit r;
+	pthread_attr_t a;
+	size_t n;
+
+	if (getrlimit(RLIMIT_STACK, &r) == 0 && r.rlim_cur < STACK_BYTES) {
+		r.rlim_cur = r.rlim_max < STACK_BYTES ? r.rlim_max : STACK_BYTES;
+		setrlimit(RLIMIT_STACK, &r);
+	}
+	pthread_attr_init(&a);
+	if (pthread_attr_getstacksize(&a, &n) == 0 && n < STACK_BYTES &&
+	    pthread_attr_setstacksize(&a, STACK_BYTES) == 0)
+		pthread_setattr_default_np(&a);
+	pthread_attr_destroy(&a);
+}
+
 int main(int argc, char **argv)
 {
+	fill_standard();
+	enough_stack();
 	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(), never an end */
 	return run(argc, argv);
 }

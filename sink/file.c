@@ -231,7 +231,7 @@ static int file_start(struct file *f, char *err, size_t err_n)
 	}
 	f->instance = strdup(f->cfg.instance);
 	f->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	int e = f->instance && f->event >= 0 ? 0 : -ENOMEM;
+	int e = f->event < 0 ? -errno : f->instance ? 0 : -ENOMEM;
 	for (int k = 0; k < 2 && e == 0; k++)
 		e = file_out_init(&f->out[k], (enum record_kind)k, f->dir, f->instance);
 	if (e == 0)

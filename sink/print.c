@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "record.pb-c.h"
+#include "base/log.h"
 #include "sink/print_line.h"
 #include "sink/sink.h"
 #include "sink/taken.h"
@@ -32,6 +33,7 @@ struct print {
 	size_t written; /* of out */
 	int epoll, event; /* epoll holds event and, when it can be polled, stdout */
 	bool pollable, closed, colour;
+	int error; /* why it is closed; 0: nobody reads any more */
 	uint64_t calls;
 	Sidetap__V1__Call
 		*open[PRINT_OPEN_MAX]; /* part 0 of calls that are not done; oldest replaced */
@@ -107,6 +109,15 @@ static bool ready(const struct print *p)
 	return !p->pollable || poll(&f, 1, 0) > 0;
 }
 
+/* A reader that went away, as `| head` does, is no error. */
+static void closed(struct print *p, int error)
+{
+	p->closed = true;
+	p->error = error == EPIPE ? 0 : error;
+	if (p->error)
+		log_error("print: stdout: %s", strerror(error));
+}
+
 /* Writes what stdout takes now. */
 static void push_out(struct print *p)
 {
@@ -120,7 +131,7 @@ static void push_out(struct print *p)
 		else if (errno == EAGAIN)
 			break;
 		else if (errno != EINTR)
-			p->closed = true;
+			closed(p, errno);
 	}
 	if (p->written == p->out.n || p->closed)
 		p->out.n = p->written = 0;
@@ -244,7 +255,7 @@ static int print_drain(struct sink *s, int timeout_ms)
 		     : late    ? "drain_timeout"
 			       : NULL);
 	p->out.n = p->written = 0;
-	return late ? -ETIMEDOUT : 0;
+	return p->error ? -p->error : late ? -ETIMEDOUT : 0;
 }
 
 static bool print_held(struct sink *s, uint64_t *records, uint64_t *bytes)

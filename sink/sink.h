@@ -48,7 +48,7 @@ struct sink_ops {
 	int (*fd)(struct sink *s); /* readable when service() has something to do; -1: none */
 	void (*service)(struct sink *s); /* delivery reports, events */
 	/* At the end: waits until all is delivered or the deadline (ms from now) passes; then reports each
-	 * record left as lost by its exit. 0, or -ETIMEDOUT. */
+	 * record left as lost by its exit. 0, -ETIMEDOUT, or why the sink ended before. */
 	int (*drain)(struct sink *s, int timeout_ms);
 	bool (*held)(struct sink *s, uint64_t *records,
 		     uint64_t *bytes); /* taken and not reported */

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,8 +21,10 @@ enum {
 	SYNC_BYTES = 1 << 20,
 	SYNC_NS = 100000000,
 	RETRY_NS = 1000000000,
+	RETRY_SOON_NS = 20000000,
 	IDLE_MS = 1000,
-	STUCK_S = 5
+	STUCK_S = 5,
+	NEWS_SOME = 256 /* told in one go */
 };
 
 void spool_segment_free(struct spool_segment *g)
@@ -37,24 +40,40 @@ static void ring(struct spool *s)
 	eventfd_write(s->event, 1);
 }
 
+int spool_reserve(struct spool *s, size_t n)
+{
+	size_t need = s->n_news + s->unsynced.records + n;
+	size_t cap = s->cap_news ? s->cap_news : NEWS_SOME;
+	if (need <= s->cap_news)
+		return 0;
+	while (cap < need)
+		cap *= 2;
+	void *p = realloc(s->news, cap * sizeof(*s->news));
+	if (!p)
+		return -ENOMEM;
+	s->news = p;
+	s->cap_news = cap;
+	return 0;
+}
+
+static struct spool_news news_of(const struct spool_item *it, const char *exit)
+{
+	return (struct spool_news) {it->number, it->bytes, exit, it->kind, it->last_part};
+}
+
 void spool_tell(struct spool *s, const struct spool_item *it, const char *exit)
 {
-	if (s->n_news == s->cap_news) {
-		size_t cap = s->cap_news ? 2 * s->cap_news : 64;
-		void *p = realloc(s->news, cap * sizeof(*s->news));
-		if (!p)
-			abort(); /* a record without a fate is no ledger */
-		s->news = p;
-		s->cap_news = cap;
-	}
-	s->news[s->n_news++] =
-		(struct spool_news) {it->number, it->bytes, exit, it->kind, it->last_part};
+	s->news[s->n_news++] = news_of(it, exit);
 	if (s->n_news == 1)
 		ring(s);
 }
 
-void spool_give_up(struct spool *s, struct spool_segment *g, const char *exit)
+int spool_give_up(struct spool *s, struct spool_segment *g, const char *exit)
 {
+	int e = g->items ? spool_reserve(s, g->n) : 0;
+	if (e < 0)
+		return e;
+	g->loaded = true;
 	for (uint32_t i = 0; i < g->n && g->items; i++)
 		if (!g->items[i].released && !g->items[i].told)
 			spool_tell(s, &g->items[i], exit);
@@ -62,12 +81,14 @@ void spool_give_up(struct spool *s, struct spool_segment *g, const char *exit)
 	s->stats.evicted += left;
 	s->stats.resident -= left;
 	g->released = g->n;
+	return 0;
 }
 
 void spool_failed(struct spool *s, int err, const char *what)
 {
 	s->error = err;
-	s->retry_ns = clock_ns(CLOCK_MONOTONIC) + RETRY_NS;
+	s->retry_ns =
+		clock_ns(CLOCK_MONOTONIC) + (spool_is_momentary(err) ? RETRY_SOON_NS : RETRY_NS);
 	s->stats.errors++;
 	s->stats.failing = true;
 	snprintf(s->stats.last_error, sizeof(s->stats.last_error), "%s: %s", what, strerror(-err));
@@ -195,8 +216,8 @@ struct spool *spool_open(const struct spool_cfg *cfg, char *err, size_t err_n)
 	int e = s->dir < 0 ? s->dir : find_segments(s);
 	if (e == 0)
 		spool_dir_word(s->dir, s->pinned);
-	if (e == 0)
-		e = start_thread(s);
+	if (e == 0 && (e = start_thread(s)) < 0)
+		snprintf(err, err_n, "spool: its thread cannot be started: %s", strerror(-e));
 	if (e == 0)
 		return s;
 	spool_close(s, 0);
@@ -210,20 +231,37 @@ int spool_fd(const struct spool *s)
 	return s->event;
 }
 
+static void stored(struct spool *s, const struct spool_news *some, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		s->cfg.stored(s->cfg.ctx, some[i].kind, some[i].number, some[i].last_part,
+			      some[i].bytes, some[i].exit);
+}
+
+/* Under the lock: the oldest, at most NEWS_SOME. Their room stays, for what the thread reserved. */
+static size_t news_take(struct spool *s, struct spool_news *out)
+{
+	size_t n = s->n_news < NEWS_SOME ? s->n_news : NEWS_SOME;
+	if (n)
+		memcpy(out, s->news, n * sizeof(*out));
+	s->n_news -= n;
+	if (s->n_news)
+		memmove(s->news, s->news + n, s->n_news * sizeof(*out));
+	return n;
+}
+
 void spool_service(struct spool *s)
 {
+	struct spool_news some[NEWS_SOME];
+	size_t n = NEWS_SOME;
 	eventfd_t v;
 	eventfd_read(s->event, &v);
-	pthread_mutex_lock(&s->lock);
-	struct spool_news *news = s->news;
-	size_t n = s->n_news;
-	s->news = NULL;
-	s->n_news = s->cap_news = 0;
-	pthread_mutex_unlock(&s->lock);
-	for (size_t i = 0; i < n; i++)
-		s->cfg.stored(s->cfg.ctx, news[i].kind, news[i].number, news[i].last_part,
-			      news[i].bytes, news[i].exit);
-	free(news);
+	while (n == NEWS_SOME) {
+		pthread_mutex_lock(&s->lock);
+		n = news_take(s, some);
+		pthread_mutex_unlock(&s->lock);
+		stored(s, some, n);
+	}
 }
 
 int spool_put(struct spool *s, struct record **r)
@@ -231,9 +269,9 @@ int spool_put(struct spool *s, struct record **r)
 	int e = 0;
 	pthread_mutex_lock(&s->lock);
 	if (s->queue.bytes + s->unsynced.bytes + (*r)->n > s->cfg.queue_bytes && s->queue.first)
-		e = s->error == -ENOSPC || s->error == -EDQUOT ? -ENOSPC
-		    : s->error                                 ? -EIO
-							       : -EAGAIN;
+		e = s->error == -ENOSPC || s->error == -EDQUOT  ? -ENOSPC
+		    : s->error && !spool_is_momentary(s->error) ? -EIO
+								: -EAGAIN;
 	if (e == 0) {
 		taken_push(&s->queue, *r);
 		s->stats.put++;
@@ -333,24 +371,38 @@ static bool is_idle(struct spool *s)
 	return idle;
 }
 
-void spool_tell_kept(struct spool *s, int timeout_ms)
+/* Under the lock: at most NEWS_SOME of ours that are on disk and were not told yet, told now. */
+static size_t kept_take(struct spool *s, struct spool_news *out)
 {
-	static const struct timespec ms = {0, 1000000};
-	while (timeout_ms-- > 0 && !is_idle(s))
-		nanosleep(&ms, NULL);
-	pthread_mutex_lock(&s->lock);
+	size_t k = 0;
 	list_for_each (it, &s->segments) {
 		struct spool_segment *g = list_entry(it, struct spool_segment, in);
 		uint32_t n = g == s->active ? s->synced : g->n;
-		for (uint32_t i = 0; i < n && g->items; i++) {
-			if (g->items[i].released || g->items[i].told)
+		for (; g->items && g->looked < n && k < NEWS_SOME; g->looked++) {
+			struct spool_item *item = &g->items[g->looked];
+			if (item->released || item->told)
 				continue;
-			g->items[i].told = true;
-			spool_tell(s, &g->items[i], "spooled");
+			item->told = true;
+			out[k++] = news_of(item, "spooled");
 		}
 	}
-	pthread_mutex_unlock(&s->lock);
-	spool_service(s);
+	return k;
+}
+
+void spool_tell_kept(struct spool *s, int timeout_ms)
+{
+	static const struct timespec ms = {0, 1000000};
+	struct spool_news some[NEWS_SOME];
+	size_t n = NEWS_SOME;
+	while (timeout_ms-- > 0 && !is_idle(s))
+		nanosleep(&ms, NULL);
+	while (n == NEWS_SOME) {
+		pthread_mutex_lock(&s->lock);
+		n = kept_take(s, some);
+		pthread_mutex_unlock(&s->lock);
+		spool_service(s); /* that they were stored comes first */
+		stored(s, some, n);
+	}
 }
 
 /* False: the disk holds the thread. */
@@ -367,16 +419,17 @@ static bool stop_thread(struct spool *s, int timeout_ms)
 	return pthread_timedjoin_np(s->thread, NULL, &t) == 0;
 }
 
-/* What the disk did not take */
+/* What the disk did not take; the thread has ended */
 static void tell_rest(struct spool *s)
 {
 	bool full = s->error == -ENOSPC || s->error == -EDQUOT;
 	taken_move(&s->unsynced, &s->queue);
 	for (struct record *r; (r = taken_pop(&s->unsynced));) {
-		struct spool_item it = {r->number,    (uint32_t)r->n, (uint8_t)r->kind,
-					r->last_part, false,          false};
+		struct spool_news lost = {r->number, r->n,
+					  full ? "spool_no_space" : "spool_io_error",
+					  (uint8_t)r->kind, r->last_part};
 		s->stats.lost++;
-		spool_tell(s, &it, full ? "spool_no_space" : "spool_io_error");
+		stored(s, &lost, 1);
 		record_free(r);
 	}
 }
@@ -388,8 +441,8 @@ void spool_close(struct spool *s, int timeout_ms)
 	if (s->started) {
 		if (!stop_thread(s, timeout_ms))
 			return; /* it may still touch all of it */
-		tell_rest(s);
 		spool_service(s);
+		tell_rest(s);
 	}
 	list_for_each_safe (it, next, &s->ahead) {
 		struct spool_ahead *a = list_entry(it, struct spool_ahead, in);

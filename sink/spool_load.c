@@ -18,62 +18,78 @@ static int segment_read(const struct spool *s, const struct spool_segment *g, st
 	return e < 0 ? e : spool_segment_check(buf_bytes(out));
 }
 
-/* Cannot be read, or is another version's: it stays on disk, and what is ours in it is lost by name. */
-static void keep_away(struct spool *s, struct spool_segment *g, int err)
+/* Cannot be read, or is another version's: it stays on disk, and what is ours in it is lost by name. False: nothing was
+ * done, a later turn tries again. */
+static bool keep_away(struct spool *s, struct spool_segment *g, int err)
 {
+	if (spool_is_momentary(err) || spool_give_up(s, g, "spool_io_error") < 0)
+		return false;
 	g->kept = g->loaded = g->counted = g->sealed = true;
-	spool_give_up(s, g, "spool_io_error");
 	if (err != -ENOTSUP)
 		spool_failed(s, err, "read");
+	return true;
 }
 
 /* What a file holds, read without the lock */
 struct batch {
 	struct list ahead; /* struct spool_ahead, tokens rising */
 	uint64_t bytes, broken;
-	uint32_t n, refused; /* of an earlier process: entries, those without memory */
+	uint32_t n; /* of an earlier process: entries */
 };
 
-static bool batch_add(struct batch *b, const struct spool_segment *g, uint32_t index,
-		      const struct spool_segment_found *f)
+static void batch_fini(struct batch *b)
+{
+	list_for_each_safe (it, next, &b->ahead) {
+		struct spool_ahead *a = list_entry(it, struct spool_ahead, in);
+		record_free(a->read.r);
+		free(a);
+	}
+}
+
+static int batch_add(struct batch *b, const struct spool_segment *g, uint32_t index,
+		     const struct spool_segment_found *f)
 {
 	struct spool_ahead *a = calloc(1, sizeof(*a));
 	struct record *r = a ? spool_segment_record(f) : NULL;
 	if (!r) {
 		free(a);
-		return false;
+		return -ENOMEM;
 	}
 	a->read = (struct spool_read) {
 		.r = r, .token = g->id << SPOOL_INDEX_BITS | index, .foreign = !g->items};
 	memcpy(a->read.instance, f->instance, sizeof(a->read.instance));
 	list_add_tail(&b->ahead, &a->in);
 	b->bytes += r->n;
-	return true;
+	return 0;
 }
 
 /* A segment of ours holds the items that we know, some of them maybe broken by now. It is sealed: nobody changes
  * their names. */
-static void parse_ours(struct batch *b, const struct spool_segment *g, struct bytes file)
+static int parse_ours(struct batch *b, const struct spool_segment *g, struct bytes file)
 {
 	struct spool_segment_found f;
 	uint32_t i = 0;
-	for (size_t at = 0; i < g->n && spool_segment_next(file, &at, &f, &b->broken);) {
+	int e = 0;
+	for (size_t at = 0; e == 0 && i < g->n && spool_segment_next(file, &at, &f, &b->broken);) {
 		uint32_t j = i;
 		while (j < g->n && (g->items[j].number != f.number || g->items[j].kind != f.kind))
 			j++;
 		if (j == g->n)
 			continue;
-		batch_add(b, g, j, &f);
+		e = batch_add(b, g, j, &f);
 		i = j + 1;
 	}
+	return e;
 }
 
 /* Of an earlier process: what is whole is there. */
-static void parse_found(struct batch *b, const struct spool_segment *g, struct bytes file)
+static int parse_found(struct batch *b, const struct spool_segment *g, struct bytes file)
 {
 	struct spool_segment_found f;
-	for (size_t at = 0; spool_segment_next(file, &at, &f, &b->broken); b->n++)
-		b->refused += !batch_add(b, g, b->n, &f);
+	int e = 0;
+	for (size_t at = 0; e == 0 && spool_segment_next(file, &at, &f, &b->broken); b->n++)
+		e = batch_add(b, g, b->n, &f);
+	return e;
 }
 
 /* Item i of ours is not readable any more. */
@@ -107,9 +123,6 @@ static void take_found(struct spool *s, struct spool_segment *g, const struct ba
 		s->stats.resident += b->n;
 	}
 	g->n = b->n;
-	g->released += b->refused;
-	s->stats.evicted += b->refused;
-	s->stats.resident -= b->refused;
 	g->counted = true;
 }
 
@@ -134,9 +147,9 @@ static int batch_read(struct spool *s, const struct spool_segment *g, struct bat
 	struct buf file;
 	int e = segment_read(s, g, &file);
 	if (e == 0 && g->items)
-		parse_ours(b, g, buf_bytes(&file));
+		e = parse_ours(b, g, buf_bytes(&file));
 	else if (e == 0)
-		parse_found(b, g, buf_bytes(&file));
+		e = parse_found(b, g, buf_bytes(&file));
 	buf_fini(&file);
 	return e;
 }
@@ -157,9 +170,11 @@ bool spool_load_some(struct spool *s)
 	pthread_mutex_unlock(&s->lock);
 	int e = batch_read(s, g, &b);
 	pthread_mutex_lock(&s->lock);
+	if (e == 0 && g->items) /* any of them may be lost */
+		e = spool_reserve(s, g->n);
 	if (e < 0) {
-		keep_away(s, g, e);
-		return true;
+		batch_fini(&b);
+		return keep_away(s, g, e);
 	}
 	g->loaded = true;
 	s->want = false;
@@ -204,10 +219,8 @@ bool spool_count_some(struct spool *s)
 	pthread_mutex_unlock(&s->lock);
 	int e = segment_count(s, g, &n, &broken);
 	pthread_mutex_lock(&s->lock);
-	if (e < 0) {
-		keep_away(s, g, e);
-		return true;
-	}
+	if (e < 0)
+		return keep_away(s, g, e);
 	g->n = n;
 	g->counted = true;
 	s->stats.broken += broken;

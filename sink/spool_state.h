@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of spool: what its two threads share, under one lock; and what the writer owns. */
 #pragma once
+#include <errno.h>
 #include <pthread.h>
 
 #include "base/list.h"
@@ -24,6 +25,7 @@ struct spool_segment {
 	struct spool_item *items; /* NULL: of an earlier process, or empty */
 	uint32_t n, cap;
 	uint32_t released;
+	uint32_t looked; /* items that spool_tell_kept() is done with */
 	bool counted; /* n is known */
 	bool sealed; /* nothing is written any more */
 	bool loaded; /* its records were read ahead */
@@ -80,7 +82,7 @@ struct spool {
 bool spool_write_some(struct spool *s, uint64_t now_ns);
 bool spool_sync_due(struct spool *s, uint64_t now_ns, bool now);
 void spool_seal(struct spool *s);
-/* -ENOSPC: the cap is reached by what cannot leave now. */
+/* -ENOSPC: the cap is reached by what cannot leave now; -ENOMEM */
 int spool_make_room(struct spool *s, uint64_t bytes);
 
 /* sink/spool_load.c, likewise */
@@ -89,8 +91,18 @@ bool spool_count_some(struct spool *s);
 bool spool_remove_some(struct spool *s);
 bool spool_pin_some(struct spool *s, uint64_t now_ns);
 
+/* Says nothing of the disk. */
+static inline bool spool_is_momentary(int err)
+{
+	return err == -ENOMEM || err == -EMFILE || err == -ENFILE;
+}
+
+/* Room to tell of so many records besides those that are written and not synced. -ENOMEM: not now. */
+int spool_reserve(struct spool *s, size_t n);
+/* Needs room: its caller reserved it, so that a record without a fate cannot be. */
 void spool_tell(struct spool *s, const struct spool_item *it, const char *exit);
-/* Nothing of the segment will be read again: what is ours in it and has no fate yet is lost by `exit`. */
-void spool_give_up(struct spool *s, struct spool_segment *g, const char *exit);
+/* Nothing of the segment will be read again: what is ours in it and has no fate yet is lost by `exit`. -ENOMEM: nothing
+ * was done. */
+int spool_give_up(struct spool *s, struct spool_segment *g, const char *exit);
 void spool_failed(struct spool *s, int err, const char *what);
 void spool_segment_free(struct spool_segment *g);

@@ -145,6 +145,8 @@ static int write_batch(struct spool *s)
 {
 	struct batch b;
 	int e = segment_for(s, s->queue.first);
+	if (e == 0)
+		e = spool_reserve(s, BATCH); /* to tell, once they are synced */
 	if (e < 0)
 		return e;
 	batch_fill(&b, s);
@@ -288,6 +290,8 @@ static struct spool_segment *evictable(struct spool *s)
 int spool_make_room(struct spool *s, uint64_t bytes)
 {
 	while (bytes_with(s, bytes) > s->cfg.max_bytes) {
+		if (spool_remove_some(s)) /* what was delivered leaves first */
+			continue;
 		struct spool_segment *g = evictable(s);
 		if (!g && s->active && s->active->n) {
 			spool_seal(s);
@@ -297,7 +301,9 @@ int spool_make_room(struct spool *s, uint64_t bytes)
 			return -ENOSPC;
 		while (!g->counted && spool_count_some(s))
 			;
-		spool_give_up(s, g, "spool_evicted");
+		int e = spool_give_up(s, g, "spool_evicted");
+		if (e < 0)
+			return e;
 		g->counted = true;
 		if (!spool_remove_some(s))
 			return -ENOSPC;

@@ -51,7 +51,7 @@ suite golden-asan 240 tests/golden/run.sh "$build/asan/sidetap"
 suite cli 120 tests/e2e/cli_test.sh "$build/sidetap"
 suite demo 120 tests/demo_test.sh "$build/sidetap"
 suite install 60 tests/install_test.sh
-suite e2e 600 python3 tests/e2e/run.py --program "$build/sidetap"
+suite e2e 900 python3 tests/e2e/run.py --program "$build/sidetap"
 suite peers-kit 60 python3 tests/peers/kit_test.py
 suite golden-cuts 600 tests/golden/cuts.py "$build/sidetap"
 suite peers 900 python3 tests/peers/run.py --program "$build/sidetap"

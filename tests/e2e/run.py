@@ -31,9 +31,10 @@ def one(args):
     t = case.TESTS[args.inside]
     c = case.Case(args.program, args.dir, args.cgroup)
     try:
-        t.function(c, *t.args)
+        said = t.function(c, *t.args)
         if t.ledger and not c.ledger_checked:
             raise Failure("the test never saw `ledger --check` succeed")
+        return said
     finally:
         c.close()
 

@@ -36,7 +36,7 @@ class Case:
     def __init__(self, program, directory, cgroup):
         self.program, self.directory, self.cgroup = program, directory, cgroup
         self.count = 0
-        self.captures = []
+        self.captures, self.limits = [], []
         self.ledger_checked = False
 
     def path(self, name):
@@ -45,6 +45,19 @@ class Case:
     def new_cgroup(self, name, parent=None):
         d = os.path.join(parent or self.cgroup, name)
         os.mkdir(d)
+        return d
+
+    def limit(self, controller, **values):
+        """A new cgroup of a controller with these settings (pids_max=1: pids.max); its directory."""
+        mount = net.controller_mount(controller)
+        if not mount:
+            raise Skip("no %s controller of cgroup v1 here" % controller)
+        d = os.path.join(mount, "%s-%s" % (os.path.basename(os.path.dirname(self.cgroup)),
+                                           os.path.basename(self.cgroup)))
+        os.mkdir(d)
+        self.limits.append(d)
+        for name, value in values.items():
+            net.write(os.path.join(d, name.replace("_", ".", 1)), value)
         return d
 
     def attach(self, back_end):
@@ -100,3 +113,5 @@ class Case:
     def close(self):
         for c in self.captures:
             c.reap()
+        for d in self.limits:
+            net.remove_cgroups(d)

@@ -25,6 +25,16 @@ def cgroup2_mount():
     return None
 
 
+def controller_mount(name):
+    """Where the controller of cgroup v1 is mounted; None: it is not."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        for line in f:
+            left, _, right = line.partition(" - ")
+            if right.split()[0] == "cgroup" and name in right.split()[2].split(","):
+                return left.split()[4]
+    return None
+
+
 def own_cgroup():
     with open("/proc/self/cgroup", encoding="utf-8") as f:
         for line in f:
@@ -33,9 +43,8 @@ def own_cgroup():
     return "/"
 
 
-def enter_cgroup(directory):
-    with open(os.path.join(directory, "cgroup.procs"), "w", encoding="utf-8") as f:
-        f.write("0")
+def enter_cgroup(directory, pid=0):
+    write(os.path.join(directory, "cgroup.procs"), pid)
 
 
 def remove_cgroups(top):
@@ -49,6 +58,11 @@ def remove_cgroups(top):
                 break
             except OSError:
                 time.sleep(0.01)
+
+
+def write(path, value):
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(str(value))
 
 
 def run(*argv, check=True):
