@@ -337,7 +337,7 @@ static int unpack(struct cgroup_set *s, const struct cgroups *c, size_t text_n, 
 
 	if (c->n > CGROUP_DIRS_MAX || !h || h->cmsg_len != CMSG_LEN(c->n * sizeof(int))) {
 		drop_fds(m);
-		return -EPIPE;
+		return m->msg_flags & MSG_CTRUNC ? -EMFILE : -EPIPE; /* none left to receive them */
 	}
 	*s = (struct cgroup_set) {.root = c->root, .chosen = c->chosen, .n = c->n};
 	int rc = 0;
@@ -382,6 +382,9 @@ int look_cgroups(struct cgroup_set *s, struct cgroup_netns *seen, const char *sp
 		*seen = a.cgroups.seen;
 	else if (n > head && a.rc < 0)
 		snprintf(err, err_n, "%.*s", (int)(n - head), a.cgroups.text);
+	else if (rc == -EMFILE)
+		snprintf(err, err_n, "cgroup: %s: raise the limit of open files (ulimit -n)",
+			 strerror(-rc));
 	else
 		snprintf(err, err_n,
 			 "cgroup: the process that looks into others does not answer: %s",

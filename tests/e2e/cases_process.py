@@ -260,7 +260,7 @@ def P6_no_thread_at_the_start(t):
     kafka_sink = "kafka://%s/calls" % mock.bootstrap
     worked = []
     for sink in ("file", kafka_sink, kafka_sink + "&spool"):
-        for n in (1, 2, 3, 4, 5, 8):
+        for n in (1, 2, 3, 4, 5, 10):
             net.write(os.path.join(limit, "pids.max"), n)
             options = ["--spool", t.path("spool")] if sink.endswith("spool") else []
             cap = t.capture("-p", str(PORT), "-a", t.attach("cgroup"), *options,
