@@ -60,9 +60,6 @@ struct kafka {
 	uint64_t calls, acked_bytes, failed; /* calls: acknowledged last parts */
 	uint64_t duplicates_possible; /* sent again after an attempt that may have arrived */
 	uint64_t outages, renewals, quarantined;
-	uint64_t slowest_ns; /* the longest that submit or service took */
-	uint64_t
-		slowest_cpu_ns; /* of the processor, the longest that service took: the rest it waited for one */
 	bool overflowed; /* embedded: over what it keeps */
 	char status[640];
 };

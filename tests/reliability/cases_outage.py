@@ -2,7 +2,6 @@
 """The broker away for long (with a spool that suffices, and one that does not), and a disk that fails (D1, D2, D8)."""
 
 import os
-import re
 import signal
 import subprocess
 import time
@@ -152,6 +151,5 @@ def D2_disk_slow(w):
         wrap=("strace", "-f", "-qq", "--seccomp-bpf", "-o", w.case.path("strace.log"), "-e",
               "trace=writev,fdatasync", "-e", "inject=writev:delay_enter=20000", "-e",
               "inject=fdatasync:delay_enter=1000000"))
-    turn = re.search(r"slowest turn ([\d.]+) ms, ([\d.]+) of CPU", text)
-    w.note(slowest_turn_ms=float(turn.group(1)), slowest_turn_cpu_ms=float(turn.group(2)))
+    w.turns(text)
     w.check(records.get("spool_behind", 0) > 0, "the disk was not slow: %s" % records)

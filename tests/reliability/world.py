@@ -54,7 +54,7 @@ class World:
         self.figures = {}
         self.spool = case.path("spool")
         self.broker = None
-        self.slowest = self.slowest_cpu = 0
+        self.slowest = {"clock": 0.0, "cpu": 0.0, "blocked": 0.0}  # turn of the loop, in ms
         self.memory = 0
 
     def close(self):
@@ -125,15 +125,20 @@ class World:
         self.rss(cap)
         cap.stop(seconds=seconds)
         text = cap.errors()
-        turn = re.search(r"slowest turn ([\d.]+) ms, ([\d.]+) of CPU", text)
-        if turn:
-            self.slowest = max(self.slowest, float(turn.group(1)))
-            self.slowest_cpu = max(self.slowest_cpu, float(turn.group(2)))
+        self.turns(text)
         twice = re.search(r"maybe twice (\d+)", text)
-        self.note(slowest_turn_ms=self.slowest, slowest_turn_cpu_ms=self.slowest_cpu,
-                  rss_anon_mib=round(self.memory, 1))
+        self.note(rss_anon_mib=round(self.memory, 1))
         return {"calls": int(re.search(r"(\d+) calls in", text).group(1)),
                 "maybe_twice": int(twice.group(1)) if twice else 0, "text": text}
+
+    def turns(self, text):
+        """The longest turns that a summary names: by the clock, of CPU, blocked; each the longest so far."""
+        found = re.search(r"slowest turn ([\d.]+) ms, ([\d.]+) of CPU, (?:([\d.]+) blocked)?", text)
+        if not found:
+            return
+        for name, ms in zip(self.slowest, found.groups()):
+            self.slowest[name] = max(self.slowest[name], float(ms or 0))
+        self.note(slowest_turn_ms=dict(self.slowest))
 
     # --- what must be true
 
@@ -188,8 +193,9 @@ class World:
         return seen
 
     def quick(self):
-        """The promise is LOOP_MS. Told, not failed on: on a machine without a free processor the clock proves nothing."""
-        self.note(over_10_ms=self.slowest > LOOP_MS)
+        """The promise is LOOP_MS. Told, not failed on: of the clock, and of what is blocked in a virtual machine,
+        a part is other people's."""
+        self.note(over_10_ms=[name for name, ms in self.slowest.items() if ms > LOOP_MS])
 
 
 def varint(p, at):
