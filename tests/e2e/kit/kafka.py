@@ -28,7 +28,7 @@ def broker_sh(*args):
 
 def start_broker(directory, port):
     """HOST:PORT of a real Kafka broker in this namespace."""
-    if not shutil.which("mvn") and not os.path.isdir(os.path.join(TOP, "build/cache/kafka/libs")):
+    if not shutil.which("mvn") and not os.path.isdir(os.path.join(TOP, "build/cache/kafka")):
         raise Skip("Maven is not installed")
     broker_sh("start", directory, str(port))
     return "127.0.0.1:%d" % port
@@ -61,7 +61,7 @@ class Broker:
 
     def start(self):
         if not shutil.which("mvn") and not os.path.isdir(os.path.join(TOP,
-                                                                      "build/cache/kafka/libs")):
+                                                                      "build/cache/kafka")):
             raise Skip("Maven is not installed")
         broker_sh(self.mode, self.directory, str(self.port))
 
