@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +22,8 @@ enum {
 	SYNC_NS = 100000000,
 	RETRY_NS = 1000000000,
 	IDLE_MS = 1000,
+	TELL_NS = 2000000, /* of news in one go: the loop has other things to do */
+	TELL_EACH = 64, /* between two looks at the clock */
 	STUCK_S = 5
 };
 
@@ -37,20 +40,26 @@ static void ring(struct spool *s)
 	eventfd_write(s->event, 1);
 }
 
-void spool_tell(struct spool *s, const struct spool_item *it, const char *exit)
+void spool_news_add(struct spool *s, const struct spool_news *news, size_t n)
 {
-	if (s->n_news == s->cap_news) {
-		size_t cap = s->cap_news ? 2 * s->cap_news : 64;
+	if (s->n_news + n > s->cap_news) {
+		size_t cap = 2 * s->cap_news > s->n_news + n ? 2 * s->cap_news : s->n_news + n + 64;
 		void *p = realloc(s->news, cap * sizeof(*s->news));
 		if (!p)
 			abort(); /* a record without a fate is no ledger */
 		s->news = p;
 		s->cap_news = cap;
 	}
-	s->news[s->n_news++] =
-		(struct spool_news) {it->number, it->bytes, exit, it->kind, it->last_part};
-	if (s->n_news == 1)
+	memcpy(s->news + s->n_news, news, n * sizeof(*news));
+	if (!s->n_news && n)
 		ring(s);
+	s->n_news += n;
+}
+
+void spool_tell(struct spool *s, const struct spool_item *it, const char *exit)
+{
+	const struct spool_news news = {it->number, it->bytes, exit, it->kind, it->last_part};
+	spool_news_add(s, &news, 1);
 }
 
 void spool_give_up(struct spool *s, struct spool_segment *g, const char *exit)
@@ -210,20 +219,37 @@ int spool_fd(const struct spool *s)
 	return s->event;
 }
 
+static bool take_news(struct spool *s)
+{
+	free(s->telling);
+	pthread_mutex_lock(&s->lock);
+	s->telling = s->news;
+	s->n_telling = s->n_news;
+	s->news = NULL;
+	s->n_news = s->cap_news = 0;
+	pthread_mutex_unlock(&s->lock);
+	s->told = 0;
+	return s->n_telling > 0;
+}
+
+/* False: it is time, and there may be more. */
+static bool tell_until(struct spool *s, uint64_t end_ns)
+{
+	while (s->told < s->n_telling || take_news(s)) {
+		const struct spool_news *n = &s->telling[s->told++];
+		s->cfg.stored(s->cfg.ctx, n->kind, n->number, n->last_part, n->bytes, n->exit);
+		if (s->told % TELL_EACH == 0 && clock_ns(CLOCK_MONOTONIC) >= end_ns)
+			return false;
+	}
+	return true;
+}
+
 void spool_service(struct spool *s)
 {
 	eventfd_t v;
 	eventfd_read(s->event, &v);
-	pthread_mutex_lock(&s->lock);
-	struct spool_news *news = s->news;
-	size_t n = s->n_news;
-	s->news = NULL;
-	s->n_news = s->cap_news = 0;
-	pthread_mutex_unlock(&s->lock);
-	for (size_t i = 0; i < n; i++)
-		s->cfg.stored(s->cfg.ctx, news[i].kind, news[i].number, news[i].last_part,
-			      news[i].bytes, news[i].exit);
-	free(news);
+	if (!tell_until(s, clock_ns(CLOCK_MONOTONIC) + TELL_NS))
+		ring(s);
 }
 
 int spool_put(struct spool *s, struct record **r)
@@ -350,7 +376,7 @@ void spool_tell_kept(struct spool *s, int timeout_ms)
 		}
 	}
 	pthread_mutex_unlock(&s->lock);
-	spool_service(s);
+	tell_until(s, UINT64_MAX);
 }
 
 /* False: the disk holds the thread. */
@@ -389,7 +415,7 @@ void spool_close(struct spool *s, int timeout_ms)
 		if (!stop_thread(s, timeout_ms))
 			return; /* it may still touch all of it */
 		tell_rest(s);
-		spool_service(s);
+		tell_until(s, UINT64_MAX);
 	}
 	list_for_each_safe (it, next, &s->ahead) {
 		struct spool_ahead *a = list_entry(it, struct spool_ahead, in);
@@ -408,5 +434,6 @@ void spool_close(struct spool *s, int timeout_ms)
 		close(s->event);
 	pthread_mutex_destroy(&s->lock);
 	free(s->news);
+	free(s->telling);
 	free(s);
 }

@@ -54,7 +54,7 @@ struct spool {
 	pthread_cond_t wake;
 	/* under the lock */
 	struct taken queue; /* to be written */
-	struct taken unsynced; /* written, not synced */
+	struct taken unsynced; /* written, not synced; changed by the thread only */
 	struct list segments, ahead; /* struct spool_segment, struct spool_ahead */
 	uint64_t ahead_bytes;
 	struct spool_news *news;
@@ -67,6 +67,10 @@ struct spool {
 	struct spool_stats stats;
 	int error; /* of the last write: -errno */
 	uint64_t retry_ns; /* not before, after an error */
+
+	/* the caller's: news that were taken and not all told yet */
+	struct spool_news *telling;
+	size_t n_telling, told;
 
 	/* the thread's */
 	struct spool_segment *active;
@@ -89,6 +93,7 @@ bool spool_count_some(struct spool *s);
 bool spool_remove_some(struct spool *s);
 bool spool_pin_some(struct spool *s, uint64_t now_ns);
 
+void spool_news_add(struct spool *s, const struct spool_news *news, size_t n);
 void spool_tell(struct spool *s, const struct spool_item *it, const char *exit);
 /* Nothing of the segment will be read again: what is ours in it and has no fate yet is lost by `exit`. */
 void spool_give_up(struct spool *s, struct spool_segment *g, const char *exit);

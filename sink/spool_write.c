@@ -223,28 +223,44 @@ static void sync_failed(struct spool *s, int err)
 	spool_failed(s, err, "fsync");
 }
 
+/* Each of them is stored. */
+static struct spool_news *news_of(const struct taken *t)
+{
+	struct spool_news *news = malloc(t->records * sizeof(*news)), *n = news;
+	if (!news)
+		abort(); /* as in spool_news_add() */
+	for (const struct record *r = t->first; r; r = r->next)
+		*n++ = (struct spool_news) {r->number, r->n, NULL, (uint8_t)r->kind, r->last_part};
+	return news;
+}
+
+/* Without the lock: 4 MiB may be ten thousand records, and the loop waits for the lock at each that it puts. */
 static void sync_done(struct spool *s)
 {
+	struct taken done;
+	struct spool_news *news = news_of(&s->unsynced);
+	taken_init(&done);
+	pthread_mutex_lock(&s->lock);
+	taken_move(&done, &s->unsynced);
 	s->stats.syncs++;
 	s->synced = s->active->n;
-	for (struct record *r; (r = taken_pop(&s->unsynced));) {
-		struct spool_item it = item_of(r);
-		s->stats.stored++;
-		s->stats.resident++;
-		spool_tell(s, &it, NULL);
-		record_free(r);
-	}
+	s->stats.stored += done.records;
+	s->stats.resident += done.records;
+	spool_news_add(s, news, done.records);
+	pthread_mutex_unlock(&s->lock);
+	free(news);
+	taken_fini(&done);
 }
 
 static bool sync_now(struct spool *s)
 {
 	pthread_mutex_unlock(&s->lock);
 	int e = fdatasync(s->fd) < 0 ? -errno : 0;
+	if (e == 0)
+		sync_done(s);
 	pthread_mutex_lock(&s->lock);
 	if (e < 0)
 		sync_failed(s, e);
-	else
-		sync_done(s);
 	return e == 0;
 }
 
