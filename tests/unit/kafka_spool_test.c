@@ -309,6 +309,31 @@ static void k4_a_full_queue_goes_to_the_spool(void **state)
 	g.ops->close(g.s);
 }
 
+/* The queue is full in the middle of a turn that goes on for long: what it gave back is heard of only after it, and is older
+ * than what came meanwhile. */
+static void k4_a_full_queue_in_a_long_turn(void **state)
+{
+	(void)state;
+	strcat(g.uri, "&queue.buffering.max.messages=50");
+	open_with(true, 16 << 20);
+	for (int i = 0; i < 5; i++) {
+		const char *exit;
+		WAIT_FOR(inside()->direct);
+		while (inside()->direct) {
+			struct record *r = make(g.next++);
+			assert_int_equal(submit(&r, &exit), 0);
+		}
+		poll(NULL, 0, 300); /* of the turn, not of the test */
+		for (int k = 0; k < 200; k++) {
+			struct record *r = make(g.next++);
+			assert_int_equal(submit(&r, &exit), 0);
+		}
+		WAIT_FOR(g.n_delivered == g.next - 1);
+	}
+	all_is_there(g.next - 1);
+	g.ops->close(g.s);
+}
+
 static void k5_errors_of_the_broker(void **state)
 {
 	(void)state;
@@ -596,6 +621,7 @@ int main(void)
 		TEST(k2_broker_dies_and_returns),
 		TEST(k3_a_broker_that_stalls),
 		TEST(k4_a_full_queue_goes_to_the_spool),
+		TEST(k4_a_full_queue_in_a_long_turn),
 		TEST(k5_errors_of_the_broker),
 		TEST(k7_not_allowed_for_a_while),
 		TEST(k8_a_refused_record_is_found_alone),
