@@ -176,7 +176,7 @@ void kafka_returned(struct kafka *k, struct record *r, rd_kafka_resp_err_t err, 
 {
 	char text[8];
 	r->maybe_there = r->maybe_there || maybe_there;
-	if (!solo && err != RD_KAFKA_RESP_ERR__PURGE_QUEUE)
+	if (!solo) /* a fatal error purges by itself, and that may be heard of before the error */
 		k->renewing |= rd_kafka_fatal_error(k->rk, text, sizeof(text)) != 0;
 	if (r->token)
 		k->outstanding -= r->n;
