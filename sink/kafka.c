@@ -64,6 +64,9 @@ static void mark_brokers(struct kafka *k)
 
 static int open_handle(struct kafka *k, char *err, size_t err_n)
 {
+	const char *caveat = kafka_spec_caveat(&k->spec, rd_kafka_version());
+	if (caveat)
+		log_warn("kafka: %s (this is %s)", caveat, rd_kafka_version_str());
 	if (k->spec.embedded) {
 		k->embedded = kafka_embedded_new(k->spec.topic, k->spec.ledger_topic, err, err_n);
 		if (!k->embedded)

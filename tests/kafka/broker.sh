@@ -95,7 +95,9 @@ secure_properties() {
 		ssl.keystore.type=PKCS12
 		ssl.keystore.location=$1/tls/server.p12
 		ssl.keystore.password=changeit
-		sasl.enabled.mechanisms=PLAIN
+		sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+		listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+		listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 		listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="$(cat "$1/tls/password")";
 	END
 }
@@ -106,9 +108,12 @@ properties() {
 		s|^controller.quorum.voters=.*|controller.quorum.voters=$4|" "$here/server.properties.in"
 }
 
+# format DIR OPTION...
 format() {
-	[ -d "$1/data" ] || java_in "$1" kafka.tools.StorageTool format -t "$cluster" -c "$1/server.properties" \
-		>"$1/format.log" 2>&1 || { tail -5 "$1/format.log" >&2; exit 1; }
+	store=$1
+	shift
+	[ -d "$store/data" ] || java_in "$store" kafka.tools.StorageTool format -t "$cluster" \
+		-c "$store/server.properties" "$@" >"$store/format.log" 2>&1 || { tail -5 "$store/format.log" >&2; exit 1; }
 }
 
 # launch DIR: the process, and its pid in DIR/pid
@@ -156,7 +161,8 @@ secure() {
 	cp -r "$cache/tls" "$1"
 	properties "$1" "$2" 1 "1@127.0.0.1:$(($2 + 1))" | grep -v '^listeners=' >"$1/server.properties"
 	secure_properties "$1" "$2" >>"$1/server.properties"
-	format "$1"
+	alice="[name=alice,password=$(cat "$1/tls/password")]"
+	format "$1" --add-scram "SCRAM-SHA-256=$alice" --add-scram "SCRAM-SHA-512=$alice"
 	launch "$1"
 	await "$1" "$2" 1
 }

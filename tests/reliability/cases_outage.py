@@ -8,7 +8,7 @@ import time
 
 from kit import capture, net
 from kit.case import test
-from world import Load
+from world import Load, wrapped
 
 RATE = 2000
 
@@ -95,8 +95,7 @@ def with_broken_disk(w, breaks, mends, names, **how):
     w.wait_drained(60)
     w.rss(cap)
     if how.get("wrap"):
-        with open("/proc/%d/task/%d/children" % (cap.pid, cap.pid), encoding="utf-8") as f:
-            os.kill(int(f.read().split()[0]), signal.SIGTERM)
+        os.kill(wrapped(cap), signal.SIGTERM)
         cap.wait(60)
     end = w.end(cap) if cap.proc.poll() is None else {"text": cap.errors()}
     w.check(cap.proc.returncode == 0, "it ended with %s" % cap.proc.returncode)

@@ -74,11 +74,11 @@ class World:
 
     # --- the parts
 
-    def start(self, mode="start", topics=TOPICS, partitions=4, log_calls=False, **how):
+    def start(self, mode="start", topics=TOPICS, partitions=4, log_calls=False, version=None, **how):
         proxies.nginx(self.case.path("nginx"), PORT, log_calls=log_calls)
         with open(self.case.path("nginx/www/64k"), "wb") as f:
             f.write(http1.pattern(65536, "64k"))
-        self.broker = kafka.Broker(self.case.path("broker"), mode=mode)
+        self.broker = kafka.Broker(self.case.path("broker"), mode=mode, version=version)
         if topics:
             kafka.create_topics(self.broker.bootstrap, partitions, *topics, **how)
         return self.broker
@@ -266,6 +266,12 @@ def spool_entries(directory):
                 out.add((instance.rstrip(b"\0").decode(), number))
             at = end + -n % 8
     return out
+
+
+def wrapped(cap):
+    """The pid of a capture under strace."""
+    with open("/proc/%d/task/%d/children" % (cap.pid, cap.pid), encoding="utf-8") as f:
+        return int(f.read().split()[0])
 
 
 def pause(broker, seconds):
