@@ -565,16 +565,6 @@ int pipeline_run(struct pipeline *p)
 	return p->failed ? 1 : 0;
 }
 
-void pipeline_stop(struct pipeline *p)
-{
-	p->stop = true;
-}
-
-bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls)
-{
-	return recorder_protocol(p->recorder, i, name, calls);
-}
-
 void pipeline_free(struct pipeline *p)
 {
 	if (!p)

@@ -214,3 +214,13 @@ struct pipeline_status pipeline_status(const struct pipeline *p)
 		p->sink_ops->held(p->sink, &st.sink_records, &st.sink_bytes);
 	return st;
 }
+
+void pipeline_stop(struct pipeline *p)
+{
+	p->stop = true;
+}
+
+bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls)
+{
+	return recorder_protocol(p->recorder, i, name, calls);
+}

@@ -100,7 +100,7 @@ static void decode(const char *at, char *out, size_t out_n)
 
 void sandbox_may_read_properties(struct sandbox_files *f, const char *uri)
 {
-	char path[SANDBOX_PATH_MAX * 2];
+	char path[SANDBOX_PATH_MAX * 2] = "";
 	const char *at = strchr(uri, '?');
 	while (at && (at = strchr(at, '='))) {
 		decode(++at, path, sizeof(path));
