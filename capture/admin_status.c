@@ -187,6 +187,18 @@ static json_t *budget_json(const struct pipeline_status *st)
 	return out;
 }
 
+/* blocked is left out where the kernel does not tell. */
+static json_t *loop_json(const struct pipeline_status *st)
+{
+	json_t *out = json_object();
+	put(out, "slowest_turn_ns", st->slowest.clock_ns);
+	put(out, "slowest_cpu_ns", st->slowest.cpu_ns);
+	if (st->blocked_known)
+		put(out, "slowest_blocked_ns", st->slowest.blocked_ns);
+	put(out, "slowest_recent_ns", st->slowest_recent_ns);
+	return out;
+}
+
 json_t *admin_status(const struct admin *a)
 {
 	struct pipeline_status st = pipeline_status(a->cfg.p);
@@ -205,8 +217,6 @@ json_t *admin_status(const struct admin *a)
 	json_object_set_new(out, "limits", limits_json(&st));
 	json_object_set_new(out, "budget", budget_json(&st));
 	json_object_set_new(out, "config", config_json(&st));
-	json_object_set_new(out, "loop",
-			    json_pack("{s:I, s:I}", "slowest_turn_ns", (json_int_t)st.slowest_ns,
-				      "slowest_recent_ns", (json_int_t)st.slowest_recent_ns));
+	json_object_set_new(out, "loop", loop_json(&st));
 	return out;
 }

@@ -218,6 +218,20 @@ static void control(struct page *g, const struct control *ctl)
 	sample(g, LABELS("result", "timed_out"), c.timed_out);
 }
 
+static void loop(struct page *g, const struct pipeline_status *st)
+{
+	seconds(g, "sidetap_loop_slowest_turn_seconds", "longest turn of the loop since the start",
+		st->slowest.clock_ns);
+	seconds(g, "sidetap_loop_slowest_turn_cpu_seconds", "most CPU time of a turn",
+		st->slowest.cpu_ns);
+	if (st->blocked_known)
+		seconds(g, "sidetap_loop_slowest_turn_blocked_seconds",
+			"longest that a turn neither ran nor waited for a processor",
+			st->slowest.blocked_ns);
+	seconds(g, "sidetap_loop_slowest_recent_turn_seconds", "in the last 10 to 20 s",
+		st->slowest_recent_ns);
+}
+
 void metrics_write(const struct pipeline *p, const struct control *ctl, bool openmetrics,
 		   struct text *out)
 {
@@ -234,10 +248,7 @@ void metrics_write(const struct pipeline *p, const struct control *ctl, bool ope
 	delivery(&g, &st);
 	budget(&g, &st);
 	config(&g, &st);
-	seconds(&g, "sidetap_loop_slowest_turn_seconds", "longest turn of the loop since the start",
-		st.slowest_ns);
-	seconds(&g, "sidetap_loop_slowest_recent_turn_seconds", "in the last 10 to 20 s",
-		st.slowest_recent_ns);
+	loop(&g, &st);
 	if (ctl)
 		control(&g, ctl);
 	if (openmetrics)

@@ -22,7 +22,8 @@
 #include "capture/sandbox.h"
 
 enum {
-	DRAIN_BUDGET = 4096, /* packets between two looks at timers and signals */
+	DRAIN_BUDGET = 16, /* packets between two looks at the clock ... */
+	DRAIN_NS = 3000000, /* ... until timers, signals and the sink get their turn */
 	AWAKE_MS = 4, /* rings are polled this often, more often when much came ... */
 	BATCH_SMALL =
 		256
@@ -352,6 +353,7 @@ struct pipeline *pipeline_new(const struct pipeline_cfg *cfg, char *err, size_t 
 	p->start_unix_ns = p->ledger_unix_ns = clock_ns(CLOCK_REALTIME);
 	p->config = (struct pipeline_config) {.version = 1, .changed_unix_ns = p->start_unix_ns};
 	p->tick_ns = p->ledger_ns = p->start_ns;
+	turn_open(&p->turn);
 	p->owner_budget = 200;
 	if (!p->from_file)
 		p->socks = socks_new();
@@ -416,7 +418,7 @@ static void wait_events(struct pipeline *p, int ep, int timeout_ms)
 	struct signalfd_siginfo si;
 	pipeline_turn_ends(p);
 	int n = epoll_wait(ep, e, 8, timeout_ms);
-	pipeline_turn_begins(p);
+	turn_begin(&p->turn);
 	if (n > 0 && ep != p->ep) /* it tells only that something of p->ep is ready */
 		n = epoll_wait(p->ep, e, 8, 0);
 	if (n < 0)
@@ -477,6 +479,17 @@ bool pipeline_sink_finished(const struct pipeline *p)
 	return p->sink_ops->finished && p->sink_ops->finished(p->sink);
 }
 
+/* What waits, for a few ms: a packet may cost 1 us, or a thousand times that when it holds hundreds of small calls. */
+static int drain(struct pipeline *p)
+{
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + DRAIN_NS;
+	int state;
+	do
+		state = p->ops->drain(p->attach, DRAIN_BUDGET);
+	while (state == ATTACH_MORE && clock_ns(CLOCK_MONOTONIC) < end);
+	return state;
+}
+
 /* One turn. False: the attachment has come to its end. */
 static bool turn(struct pipeline *p)
 {
@@ -487,7 +500,7 @@ static bool turn(struct pipeline *p)
 		tick_when_due(p, clock_ns(CLOCK_MONOTONIC));
 		return !p->from_file;
 	}
-	int state = p->ops->drain(p->attach, DRAIN_BUDGET);
+	int state = drain(p);
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	pipeline_govern(p, now);
 	tick_when_due(p, now);
@@ -557,16 +570,6 @@ int pipeline_run(struct pipeline *p)
 	return p->failed ? 1 : 0;
 }
 
-void pipeline_stop(struct pipeline *p)
-{
-	p->stop = true;
-}
-
-bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls)
-{
-	return recorder_protocol(p->recorder, i, name, calls);
-}
-
 void pipeline_free(struct pipeline *p)
 {
 	if (!p)
@@ -585,6 +588,7 @@ void pipeline_free(struct pipeline *p)
 	calls_free(p->calls);
 	recorder_free(p->recorder);
 	socks_free(p->socks);
+	turn_close(&p->turn);
 	for (int *fd = (int[]) {p->ep, p->ep_sleep, p->signals, -2}; *fd != -2; fd++)
 		if (*fd >= 0)
 			close(*fd);

@@ -13,6 +13,7 @@
 #include "capture/recorder.h"
 #include "capture/sandbox.h"
 #include "capture/settings.h"
+#include "capture/turn.h"
 #include "sink/sink.h"
 
 struct pipeline;
@@ -111,8 +112,9 @@ struct pipeline_status {
 	uint64_t start_unix_ns, attached_unix_ns; /* attached: 0 when not */
 	uint64_t attachments; /* since the start */
 	bool paused, stopping, from_file;
-	uint64_t slowest_ns,
-		slowest_recent_ns; /* turn of the loop: since the start, in the last 10 to 20 s */
+	struct turn_times slowest; /* turn of the loop, since the start */
+	bool blocked_known; /* slowest.blocked_ns is: this kernel tells */
+	uint64_t slowest_recent_ns; /* by the clock, in the last 10 to 20 s */
 	uint64_t calls_seen, sink_records, sink_bytes; /* of the sink: taken, not yet reported */
 	const struct settings *settings; /* in force */
 	struct pipeline_config config;

@@ -15,8 +15,7 @@ static const uint64_t recent_ns = 10000000000;
 
 void pipeline_turn_ends(struct pipeline *p)
 {
-	uint64_t now = clock_ns(CLOCK_MONOTONIC);
-	uint64_t took = p->turn_ns ? now - p->turn_ns : 0;
+	uint64_t took = turn_end(&p->turn), now = clock_ns(CLOCK_MONOTONIC);
 	if (now - p->slow_since_ns > recent_ns) {
 		p->slow_ns[1] = now - p->slow_since_ns < 2 * recent_ns ? p->slow_ns[0] : 0;
 		p->slow_ns[0] = 0;
@@ -24,13 +23,6 @@ void pipeline_turn_ends(struct pipeline *p)
 	}
 	if (took > p->slow_ns[0])
 		p->slow_ns[0] = took;
-	if (took > p->slowest_ns)
-		p->slowest_ns = took;
-}
-
-void pipeline_turn_begins(struct pipeline *p)
-{
-	p->turn_ns = clock_ns(CLOCK_MONOTONIC);
 }
 
 int pipeline_watch(struct pipeline *p, int fd, void (*service)(void *ctx), void *ctx)
@@ -209,7 +201,8 @@ struct pipeline_status pipeline_status(const struct pipeline *p)
 		.paused = p->paused,
 		.stopping = p->stop,
 		.from_file = p->from_file,
-		.slowest_ns = p->slowest_ns,
+		.slowest = p->turn.longest,
+		.blocked_known = turn_knows_blocked(&p->turn),
 		.slowest_recent_ns = p->slow_ns[0] > p->slow_ns[1] ? p->slow_ns[0] : p->slow_ns[1],
 		.settings = p->s,
 		.config = p->config,
@@ -222,4 +215,14 @@ struct pipeline_status pipeline_status(const struct pipeline *p)
 	if (p->sink_ops->held)
 		p->sink_ops->held(p->sink, &st.sink_records, &st.sink_bytes);
 	return st;
+}
+
+void pipeline_stop(struct pipeline *p)
+{
+	p->stop = true;
+}
+
+bool pipeline_protocol(const struct pipeline *p, size_t i, const char **name, uint64_t *calls)
+{
+	return recorder_protocol(p->recorder, i, name, calls);
 }

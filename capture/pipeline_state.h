@@ -60,7 +60,7 @@ struct pipeline {
 	char refused_why[512];
 	bool paused;
 	uint64_t attachments, attached_unix_ns;
-	uint64_t turn_ns, slowest_ns; /* when this turn began; the longest */
+	struct turn turn; /* of the loop: from one wait to the next */
 	uint64_t slow_ns[2], slow_since_ns; /* the longest in this and in the last 10 s */
 };
 
@@ -95,9 +95,8 @@ void pipeline_keep_stage(struct pipeline *p, const struct ledger_stage *s);
 void pipeline_push_live(struct pipeline *p);
 struct call_limits pipeline_call_limits(const struct pipeline *p);
 
-/* Around each wait of the loop: the time in between is a turn. */
+/* Before each wait of the loop; turn_begin() is due after it. */
 void pipeline_turn_ends(struct pipeline *p);
-void pipeline_turn_begins(struct pipeline *p);
 
 /* Serves the watches among these events; all of them with n < 0. */
 void pipeline_serve_watches(struct pipeline *p, const struct epoll_event *e, int n);

@@ -47,8 +47,8 @@ void sandbox_may_read(struct sandbox_files *f, const char *path);
 void sandbox_may_write(struct sandbox_files *f, const char *path);
 /* What name resolution, TLS, time zones and the C library read. Single files of /etc: /etc/shadow is not among them. */
 void sandbox_may_resolve(struct sandbox_files *f);
-/* What a file property of a sink's URI names ("...?ssl.ca.location=/x/ca.pem&..."): its directory, where secrets are
- * swapped by symlinks, unless that is / or /etc. */
+/* What a file property of a sink's URI names ("...?ssl.ca.location=/x/ca.pem&sasl.password=file:/y/word"): the file and
+ * its directory, where secrets are swapped by symlinks, unless that is / or /etc. */
 void sandbox_may_read_properties(struct sandbox_files *f, const char *uri);
 
 /*
@@ -61,7 +61,7 @@ int sandbox_files_only(const struct sandbox_files *files, char *err, size_t err_
 
 /*
  * seccomp, for all threads of the process: system calls outside of what mirroring, delivery and HTTP need answer EPERM
- * (and are logged by the kernel's audit), never kill: execve, ptrace, mount, keys, modules, sockets of other families
+ * (and are logged by the kernel's audit), never kill: fork, execve, ptrace, mount, keys, modules, sockets of other families
  * ...; memory is never writable and executable at once. keep_attach leaves bpf() and packet sockets. 0; -ENOTSUP;
  * -errno with one line in err.
  */

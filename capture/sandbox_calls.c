@@ -245,12 +245,12 @@ static int allow_bpf(scmp_filter_ctx f, bool keep_attach)
 	return rc ? rc : allow_bits(f, "bpf", 0, UINT64_MAX, BPF_OBJ_GET_INFO_BY_FD);
 }
 
-/* Threads, no namespaces. clone3 hides its flags in memory: without it the C library takes clone. */
+/* Threads: no processes, no namespaces. clone3 hides its flags in memory: without it the C library takes clone. */
 static int allow_threads(scmp_filter_ctx f)
 {
 	const uint64_t namespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
 				    CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-	int rc = allow_bits(f, "clone", 0, namespaces, 0);
+	int rc = allow_bits(f, "clone", 0, namespaces | CLONE_THREAD, CLONE_THREAD);
 	int nr = seccomp_syscall_resolve_name("clone3");
 	if (rc == 0 && nr != __NR_SCMP_ERROR)
 		rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), nr, 0);

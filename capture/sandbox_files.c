@@ -100,17 +100,20 @@ static void decode(const char *at, char *out, size_t out_n)
 
 void sandbox_may_read_properties(struct sandbox_files *f, const char *uri)
 {
-	char path[SANDBOX_PATH_MAX * 2];
+	char path[SANDBOX_PATH_MAX * 2] = "";
 	const char *at = strchr(uri, '?');
 	while (at && (at = strchr(at, '='))) {
 		decode(++at, path, sizeof(path));
-		char *slash = strrchr(path, '/');
-		if (path[0] != '/')
+		bool secret = strncmp(path, "file:", 5) == 0; /* sink/kafka_secret.h */
+		char *file = secret ? path + 5 : path, *slash = strrchr(file, '/');
+		if (file[0] != '/' && !secret)
 			continue;
-		sandbox_may_read(f, path);
+		sandbox_may_read(f, file);
+		if (!slash || slash == file)
+			continue;
 		*slash = 0;
-		if (slash != path && strcmp(path, "/etc") != 0)
-			sandbox_may_read(f, path);
+		if (strcmp(file, "/etc") != 0)
+			sandbox_may_read(f, file);
 	}
 }
 

@@ -139,6 +139,16 @@ static void summary_losses(FILE *out, const struct pipeline *p)
 	free(st);
 }
 
+static void summary_loop(FILE *out, const struct pipeline_status *st)
+{
+	fprintf(out, "sidetap: slowest turn %.1f ms, %.1f of CPU, ",
+		(double)st->slowest.clock_ns / 1e6, (double)st->slowest.cpu_ns / 1e6);
+	if (st->blocked_known)
+		fprintf(out, "%.1f blocked\n", (double)st->slowest.blocked_ns / 1e6);
+	else
+		fputs("blocked: unknown, the kernel has no schedstat\n", out);
+}
+
 static void summary(FILE *out, void *ctx)
 {
 	const struct pipeline *p = ctx;
@@ -154,6 +164,8 @@ static void summary(FILE *out, void *ctx)
 	if (st.sink_status && st.sink_status[0])
 		fprintf(out, "; %s", st.sink_status);
 	fputc('\n', out);
+	if (!st.from_file)
+		summary_loop(out, &st);
 	summary_losses(out, p);
 }
 

@@ -212,6 +212,16 @@ static void print_config(const json_t *a, FILE *out)
 	fputc('\n', out);
 }
 
+static void print_loop(const json_t *l, FILE *out)
+{
+	head(out, "loop");
+	fprintf(out, "slowest turn %s", units_duration(num(l, "slowest_turn_ns")).s);
+	fprintf(out, ", %s of CPU", units_duration(num(l, "slowest_cpu_ns")).s);
+	if (at(l, "slowest_blocked_ns"))
+		fprintf(out, ", %s blocked", units_duration(num(l, "slowest_blocked_ns")).s);
+	fprintf(out, "; of the last 10 s %s\n", units_duration(num(l, "slowest_recent_ns")).s);
+}
+
 void ctl_print_status(const json_t *a, FILE *out)
 {
 	fprintf(out, "sidetap ");
@@ -230,10 +240,7 @@ void ctl_print_status(const json_t *a, FILE *out)
 	print_limits(a, out);
 	print_budget(a, out);
 	print_config(a, out);
-	head(out, "loop");
-	fprintf(out, "slowest turn %s, of the last 10 s %s\n",
-		units_duration(num(at(a, "loop"), "slowest_turn_ns")).s,
-		units_duration(num(at(a, "loop"), "slowest_recent_ns")).s);
+	print_loop(at(a, "loop"), out);
 }
 
 static void print_stage(const json_t *s, FILE *out)

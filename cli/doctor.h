@@ -70,6 +70,7 @@ struct doctor_traffic {
 struct doctor_kafka {
 	bool asked, ok;
 	char text[DOCTOR_TEXT]; /* what was found, or why not */
+	const char *caveat; /* of its properties (kafka_spec_caveat()); NULL: none */
 };
 
 struct doctor {

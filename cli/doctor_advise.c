@@ -119,6 +119,8 @@ static void traffic(struct doctor *d)
 		       "%u local connections carry no TCP bytes and sockmaps exist: what a sockmap (Merbridge, old "
 		       "Cilium) redirects passes no packet hook; turn it off for this pod to mirror it",
 		       t->silent);
+	if (d->kafka.caveat)
+		advise(d, "%s", d->kafka.caveat);
 	if (d->kafka.asked && !d->kafka.ok)
 		advise(d,
 		       "Kafka cannot take records yet: check address, network policy and the topic");

@@ -89,5 +89,7 @@ void doctor_look_kafka(struct doctor_kafka *k, const char *sink)
 		return;
 	}
 	ask(k, &t);
+	if (!k->ok)
+		k->caveat = kafka_spec_caveat(&t.spec, rd_kafka_version());
 	kafka_spec_fini(&t.spec);
 }

@@ -64,6 +64,9 @@ static void mark_brokers(struct kafka *k)
 
 static int open_handle(struct kafka *k, char *err, size_t err_n)
 {
+	const char *caveat = kafka_spec_caveat(&k->spec, rd_kafka_version());
+	if (caveat)
+		log_warn("kafka: %s (this is %s)", caveat, rd_kafka_version_str());
 	if (k->spec.embedded) {
 		k->embedded = kafka_embedded_new(k->spec.topic, k->spec.ledger_topic, err, err_n);
 		if (!k->embedded)
@@ -198,20 +201,9 @@ static struct sink *kafka_open(const struct sink_cfg *cfg, char *err, size_t err
 	return (struct sink *)k;
 }
 
-static void note_time(struct kafka *k, uint64_t start)
-{
-	uint64_t took = clock_ns(CLOCK_MONOTONIC) - start;
-	if (took > k->slowest_ns)
-		k->slowest_ns = took;
-}
-
 static int kafka_submit(struct sink *s, struct record **rp, const char **exit)
 {
-	struct kafka *k = kafka_of(s);
-	uint64_t start = clock_ns(CLOCK_MONOTONIC);
-	int e = kafka_route(k, rp, exit);
-	note_time(k, start);
-	return e;
+	return kafka_route(kafka_of(s), rp, exit);
 }
 
 static int kafka_fd(struct sink *s)
@@ -223,8 +215,7 @@ static int kafka_fd(struct sink *s)
 static void kafka_service(struct sink *s)
 {
 	struct kafka *k = kafka_of(s);
-	uint64_t start = clock_ns(CLOCK_MONOTONIC), ticks;
-	uint64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	uint64_t ticks;
 	eventfd_t v;
 	eventfd_read(k->event, &v);
 	kafka_poll(k);
@@ -234,10 +225,6 @@ static void kafka_service(struct sink *s)
 		kafka_tick(k);
 	else if (k->spool || k->retry.first)
 		kafka_pump(k);
-	note_time(k, start);
-	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
-	if (cpu > k->slowest_cpu_ns)
-		k->slowest_cpu_ns = cpu;
 }
 
 static int kafka_drain(struct sink *s, int timeout_ms)
@@ -277,12 +264,10 @@ static const char *kafka_status(struct sink *s)
 	const char *error = k->client.last_error;
 	size_t n = (size_t)snprintf(
 		k->status, sizeof(k->status),
-		"acknowledged %llu calls, %llu bytes; waiting %llu, failed %llu, maybe twice %llu; "
-		"slowest turn %.1f ms, %.1f of CPU%s%s%s",
+		"acknowledged %llu calls, %llu bytes; waiting %llu, failed %llu, maybe twice %llu%s%s%s",
 		(unsigned long long)k->calls, (unsigned long long)k->acked_bytes,
 		(unsigned long long)k->held_records, (unsigned long long)k->failed,
-		(unsigned long long)k->duplicates_possible, (double)k->slowest_ns / 1e6,
-		(double)k->slowest_cpu_ns / 1e6,
+		(unsigned long long)k->duplicates_possible,
 		k->wrong_cluster     ? "; the wrong cluster: nothing is sent"
 		: k->client.all_down ? "; no broker is reachable"
 				     : "",

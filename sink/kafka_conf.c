@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -142,6 +143,18 @@ void kafka_spec_fini(struct kafka_spec *s)
 		free(s->properties[i].value);
 	}
 	*s = (struct kafka_spec) {.embedded = false};
+}
+
+const char *kafka_spec_caveat(const struct kafka_spec *s, int version)
+{
+	enum { SCRAM_MENDED = 0x020601ff };
+	for (size_t i = 0; i < s->n_properties && version < SCRAM_MENDED; i++)
+		if (strncmp(s->properties[i].name, "sasl.mechanism", 14) == 0 &&
+		    strncasecmp(s->properties[i].value, "SCRAM-", 6) == 0)
+			return "librdkafka before 2.6.1 cannot do SCRAM with Kafka since 3.7.2, which then says "
+			       "that authentication failed: use PLAIN over TLS, a client certificate, or a newer "
+			       "librdkafka";
+	return NULL;
 }
 
 void kafka_client_init(struct kafka_client *c)

@@ -28,6 +28,12 @@ struct kafka_spec {
 int kafka_spec_parse(struct kafka_spec *s, const char *spec, char *err, size_t err_n);
 void kafka_spec_fini(struct kafka_spec *s);
 
+/*
+ * What these properties ask of the librdkafka that is loaded (rd_kafka_version(), for tests) and it cannot do with every
+ * broker, and what to do instead; NULL: nothing known.
+ */
+const char *kafka_spec_caveat(const struct kafka_spec *s, int version);
+
 /* The opaque of a handle: first member of whatever else the owner wants there. */
 struct kafka_client {
 	void (*own_port)(void *ctx, uint16_t port, bool in_use); /* may be NULL */

@@ -110,16 +110,29 @@ static void outage(struct kafka *k, const char *why)
 	}
 	k->direct = k->answered = false;
 	k->window = 1;
-	rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
+	kafka_purge_begin(k);
 	k->progress_ns = clock_ns(CLOCK_MONOTONIC);
 	k->pause_ns = k->progress_ns + SECOND;
 	k->settle_ns = k->progress_ns + SETTLE_MS * MS;
 }
 
+/* All that the purge gave back is here, in any order. */
+static void purge_heard(struct kafka *k)
+{
+	kafka_purge_end(k);
+	sort_by_age(&k->retry);
+}
+
+/* Nothing older may come any more. */
+static bool is_settled(const struct kafka *k)
+{
+	return !k->purging && clock_ns(CLOCK_MONOTONIC) >= k->settle_ns;
+}
+
 /* What a purge gave back and what came meanwhile, by age, once that is over. */
 static void behind_to_spool(struct kafka *k)
 {
-	if (!k->behind.first || clock_ns(CLOCK_MONOTONIC) < k->settle_ns)
+	if (!k->behind.first || !is_settled(k))
 		return;
 	if (!k->behind_sorted)
 		sort_by_age(&k->behind);
@@ -163,7 +176,7 @@ void kafka_returned(struct kafka *k, struct record *r, rd_kafka_resp_err_t err, 
 {
 	char text[8];
 	r->maybe_there = r->maybe_there || maybe_there;
-	if (!solo && err != RD_KAFKA_RESP_ERR__PURGE_QUEUE)
+	if (!solo) /* a fatal error purges by itself, and that may be heard of before the error */
 		k->renewing |= rd_kafka_fatal_error(k->rk, text, sizeof(text)) != 0;
 	if (r->token)
 		k->outstanding -= r->n;
@@ -195,8 +208,8 @@ static void renew(struct kafka *k)
 	uint64_t end = clock_ns(CLOCK_MONOTONIC) + PURGE_MS * MS;
 	while (rd_kafka_outq_len(k->rk) > 0 && clock_ns(CLOCK_MONOTONIC) < end)
 		rd_kafka_poll(k->rk, 1);
-	if (rd_kafka_outq_len(k->rk) > 0) /* goes on at the next tick */
-		return;
+	if (rd_kafka_outq_len(k->rk) > 0 || (k->purging && !atomic_load(&k->purged)))
+		return; /* goes on at the next tick */
 	kafka_handle_close(k);
 	sort_by_age(&k->retry);
 	k->renewing = kafka_handle_open(k, err, sizeof(err)) < 0;
@@ -221,7 +234,7 @@ static struct record *next_waiting(struct kafka *k)
 void kafka_pump(struct kafka *k)
 {
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
-	if (k->renewing || k->wrong_cluster || now < k->pause_ns)
+	if (k->renewing || k->purging || k->wrong_cluster || now < k->pause_ns)
 		return;
 	while (k->retry.first || (k->spool && k->outstanding < k->window)) {
 		struct record *r = next_waiting(k);
@@ -245,8 +258,8 @@ void kafka_pump(struct kafka *k)
 		if (clock_ns(CLOCK_MONOTONIC) - now > POLL_BATCH_MS * MS)
 			return;
 	}
-	if (!k->direct && k->answered && !k->retry.first && !k->behind.first &&
-	    now >= k->settle_ns && spool_is_drained(k->spool)) {
+	if (!k->direct && k->answered && !k->retry.first && !k->behind.first && is_settled(k) &&
+	    spool_is_drained(k->spool)) {
 		k->direct = true;
 		log_info("kafka: the spool is drained: records go to Kafka directly");
 	}
@@ -270,7 +283,7 @@ static void pump_suspects(struct kafka *k)
 static int to_spool(struct kafka *k, struct record **r, const char **exit)
 {
 	behind_to_spool(k);
-	if (k->behind.first || clock_ns(CLOCK_MONOTONIC) < k->settle_ns) {
+	if (k->behind.first || !is_settled(k)) {
 		if (k->behind.bytes >= BEHIND_BYTES) {
 			*exit = "spool_behind";
 			return -EAGAIN;
@@ -378,10 +391,14 @@ void kafka_tick(struct kafka *k)
 void kafka_poll(struct kafka *k)
 {
 	uint64_t end = clock_ns(CLOCK_MONOTONIC) + POLL_BATCH_MS * MS;
+	bool purged = k->purging && atomic_load(&k->purged);
 	/* one batch's at a time: rd_kafka_poll() would give all there are */
-	while (k->queue && rd_kafka_queue_poll_callback(k->queue, 0) > 0 &&
+	int got = 0;
+	while (k->queue && (got = rd_kafka_queue_poll_callback(k->queue, 0)) > 0 &&
 	       clock_ns(CLOCK_MONOTONIC) < end)
 		;
+	if (purged && got == 0)
+		purge_heard(k);
 	while (k->solo && rd_kafka_poll(k->solo, 0) > 0 && clock_ns(CLOCK_MONOTONIC) < end)
 		;
 	if (clock_ns(CLOCK_MONOTONIC) >=
@@ -389,7 +406,7 @@ void kafka_poll(struct kafka *k)
 		eventfd_write(k->event, 1);
 	rd_kafka_resp_err_t trouble = k->trouble;
 	k->trouble = 0;
-	if (trouble && k->spool && k->direct)
+	if (trouble && k->spool) /* what is queued behind what failed must not overtake it */
 		outage(k, rd_kafka_err2str(trouble));
 	else if (trouble)
 		k->pause_ns = clock_ns(CLOCK_MONOTONIC) + SECOND;
@@ -443,6 +460,7 @@ int kafka_finish(struct kafka *k, int timeout_ms)
 	}
 	bool late = k->held_records != 0;
 	k->returning = true;
+	kafka_purge_end(k);
 	if (late)
 		rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 	if (late && k->solo)

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -168,6 +169,32 @@ static void *destroy(void *rk)
 	return NULL;
 }
 
+static void *purge(void *arg)
+{
+	struct kafka *k = arg;
+	rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE);
+	atomic_store(&k->purged, true);
+	eventfd_write(k->event, 1);
+	return NULL;
+}
+
+void kafka_purge_begin(struct kafka *k)
+{
+	if (k->purging)
+		return;
+	atomic_store(&k->purged, false);
+	k->purging = pthread_create(&k->purger, NULL, purge, k) == 0;
+	if (!k->purging)
+		rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
+}
+
+void kafka_purge_end(struct kafka *k)
+{
+	if (k->purging)
+		pthread_join(k->purger, NULL);
+	k->purging = false;
+}
+
 static void topics_end(rd_kafka_topic_t *topic[2])
 {
 	for (int i = 0; i < 2; i++) {
@@ -186,6 +213,7 @@ static void queue_end(struct kafka *k)
 
 void kafka_handles_end(struct kafka *k)
 {
+	kafka_purge_end(k);
 	queue_end(k);
 	topics_end(k->topic);
 	topics_end(k->solo_topic);
@@ -209,6 +237,7 @@ static void handle_end(rd_kafka_t *rk, rd_kafka_topic_t *topic[2])
 
 void kafka_handle_close(struct kafka *k)
 {
+	kafka_purge_end(k);
 	queue_end(k);
 	if (k->rk)
 		handle_end(k->rk, k->topic);

@@ -42,6 +42,9 @@ struct kafka {
 	struct taken behind; /* what a purge gave back, in any order, and what came meanwhile */
 	bool behind_sorted;
 	uint64_t settle_ns; /* until then they wait for more */
+	bool purging; /* until all that it gives back was heard of, nothing goes to the spool or out of it */
+	pthread_t purger;
+	atomic_bool purged; /* all reports of the purge are in the queue */
 	uint64_t window,
 		outstanding; /* bytes from the spool or retry that may be, and are, with librdkafka */
 	uint64_t progress_ns; /* of the last acknowledgement, or since anything is held */
@@ -60,9 +63,6 @@ struct kafka {
 	uint64_t calls, acked_bytes, failed; /* calls: acknowledged last parts */
 	uint64_t duplicates_possible; /* sent again after an attempt that may have arrived */
 	uint64_t outages, renewals, quarantined;
-	uint64_t slowest_ns; /* the longest that submit or service took */
-	uint64_t
-		slowest_cpu_ns; /* of the processor, the longest that service took: the rest it waited for one */
 	bool overflowed; /* embedded: over what it keeps */
 	char status[640];
 };
@@ -75,6 +75,9 @@ void kafka_handles_end(struct kafka *k); /* both, and waits until their threads 
 rd_kafka_resp_err_t kafka_produce(struct kafka *k, struct record *r, bool solo);
 const char *kafka_exit_name(rd_kafka_resp_err_t err);
 void kafka_report(struct kafka *k, struct record *r, const char *exit); /* and frees it */
+/* Begins to take back what is queued (not what is in flight), on a thread: librdkafka's own may keep it waiting. */
+void kafka_purge_begin(struct kafka *k);
+void kafka_purge_end(struct kafka *k); /* waits for the thread */
 
 /* kafka_flow.c */
 void kafka_returned(struct kafka *k, struct record *r, rd_kafka_resp_err_t err, bool maybe_there,

@@ -23,8 +23,9 @@ enum {
 	RETRY_NS = 1000000000,
 	RETRY_SOON_NS = 20000000,
 	IDLE_MS = 1000,
-	STUCK_S = 5,
-	NEWS_SOME = 256 /* told in one go */
+	TELL_NS = 2000000, /* of news in one go: the loop has other things to do */
+	NEWS_SOME = 64, /* between two looks at the clock */
+	STUCK_S = 5
 };
 
 void spool_segment_free(struct spool_segment *g)
@@ -43,7 +44,12 @@ static void ring(struct spool *s)
 int spool_reserve(struct spool *s, size_t n)
 {
 	size_t need = s->n_news + s->unsynced.records + n;
-	size_t cap = s->cap_news ? s->cap_news : NEWS_SOME;
+	size_t cap = s->cap_news ? s->cap_news : 4 * NEWS_SOME;
+	if (s->first_news + need <= s->cap_news)
+		return 0;
+	if (s->n_news)
+		memmove(s->news, s->news + s->first_news, s->n_news * sizeof(*s->news));
+	s->first_news = 0;
 	if (need <= s->cap_news)
 		return 0;
 	while (cap < need)
@@ -61,11 +67,19 @@ static struct spool_news news_of(const struct spool_item *it, const char *exit)
 	return (struct spool_news) {it->number, it->bytes, exit, it->kind, it->last_part};
 }
 
+void spool_news_add(struct spool *s, const struct spool_news *news, size_t n)
+{
+	if (n)
+		memcpy(s->news + s->first_news + s->n_news, news, n * sizeof(*news));
+	if (!s->n_news && n)
+		ring(s);
+	s->n_news += n;
+}
+
 void spool_tell(struct spool *s, const struct spool_item *it, const char *exit)
 {
-	s->news[s->n_news++] = news_of(it, exit);
-	if (s->n_news == 1)
-		ring(s);
+	const struct spool_news news = news_of(it, exit);
+	spool_news_add(s, &news, 1);
 }
 
 int spool_give_up(struct spool *s, struct spool_segment *g, const char *exit)
@@ -238,30 +252,39 @@ static void stored(struct spool *s, const struct spool_news *some, size_t n)
 			      some[i].bytes, some[i].exit);
 }
 
-/* Under the lock: the oldest, at most NEWS_SOME. Their room stays, for what the thread reserved. */
+/* The oldest, at most NEWS_SOME. Their room stays, for what the thread reserved. */
 static size_t news_take(struct spool *s, struct spool_news *out)
 {
+	pthread_mutex_lock(&s->lock);
 	size_t n = s->n_news < NEWS_SOME ? s->n_news : NEWS_SOME;
 	if (n)
-		memcpy(out, s->news, n * sizeof(*out));
+		memcpy(out, s->news + s->first_news, n * sizeof(*out));
 	s->n_news -= n;
-	if (s->n_news)
-		memmove(s->news, s->news + n, s->n_news * sizeof(*out));
+	s->first_news = s->n_news ? s->first_news + n : 0;
+	pthread_mutex_unlock(&s->lock);
 	return n;
+}
+
+/* False: it is time, and there may be more. */
+static bool tell_until(struct spool *s, uint64_t end_ns)
+{
+	struct spool_news some[NEWS_SOME];
+	size_t n;
+	do {
+		n = news_take(s, some);
+		stored(s, some, n);
+		if (n == NEWS_SOME && clock_ns(CLOCK_MONOTONIC) >= end_ns)
+			return false;
+	} while (n == NEWS_SOME);
+	return true;
 }
 
 void spool_service(struct spool *s)
 {
-	struct spool_news some[NEWS_SOME];
-	size_t n = NEWS_SOME;
 	eventfd_t v;
 	eventfd_read(s->event, &v);
-	while (n == NEWS_SOME) {
-		pthread_mutex_lock(&s->lock);
-		n = news_take(s, some);
-		pthread_mutex_unlock(&s->lock);
-		stored(s, some, n);
-	}
+	if (!tell_until(s, clock_ns(CLOCK_MONOTONIC) + TELL_NS))
+		ring(s);
 }
 
 int spool_put(struct spool *s, struct record **r)
@@ -400,7 +423,7 @@ void spool_tell_kept(struct spool *s, int timeout_ms)
 		pthread_mutex_lock(&s->lock);
 		n = kept_take(s, some);
 		pthread_mutex_unlock(&s->lock);
-		spool_service(s); /* that they were stored comes first */
+		tell_until(s, UINT64_MAX); /* that they were stored comes first */
 		stored(s, some, n);
 	}
 }
@@ -441,7 +464,7 @@ void spool_close(struct spool *s, int timeout_ms)
 	if (s->started) {
 		if (!stop_thread(s, timeout_ms))
 			return; /* it may still touch all of it */
-		spool_service(s);
+		tell_until(s, UINT64_MAX);
 		tell_rest(s);
 	}
 	list_for_each_safe (it, next, &s->ahead) {

@@ -56,11 +56,11 @@ struct spool {
 	pthread_cond_t wake;
 	/* under the lock */
 	struct taken queue; /* to be written */
-	struct taken unsynced; /* written, not synced */
+	struct taken unsynced; /* written, not synced; changed by the thread only */
 	struct list segments, ahead; /* struct spool_segment, struct spool_ahead */
 	uint64_t ahead_bytes;
 	struct spool_news *news;
-	size_t n_news, cap_news;
+	size_t first_news, n_news, cap_news;
 	uint64_t deadline_ns; /* of stop */
 	char pin[64]; /* to be written when pin_due */
 	bool pin_due;
@@ -99,7 +99,8 @@ static inline bool spool_is_momentary(int err)
 
 /* Room to tell of so many records besides those that are written and not synced. -ENOMEM: not now. */
 int spool_reserve(struct spool *s, size_t n);
-/* Needs room: its caller reserved it, so that a record without a fate cannot be. */
+/* These two need room: their caller reserved it, so that a record without a fate cannot be. */
+void spool_news_add(struct spool *s, const struct spool_news *news, size_t n);
 void spool_tell(struct spool *s, const struct spool_item *it, const char *exit);
 /* Nothing of the segment will be read again: what is ours in it and has no fate yet is lost by `exit`. -ENOMEM: nothing
  * was done. */

@@ -10,7 +10,7 @@
 #include "sink/spool_segment.h"
 #include "sink/spool_state.h"
 
-enum { BATCH = 64, BLOCK_BYTES = 4096 };
+enum { BATCH = 64, SYNCED_SOME = 64, BLOCK_BYTES = 4096 };
 
 static struct spool_item item_of(const struct record *r)
 {
@@ -225,28 +225,46 @@ static void sync_failed(struct spool *s, int err)
 	spool_failed(s, err, "fsync");
 }
 
+/* The oldest of what was synced are stored, at most SYNCED_SOME. */
+static void some_done(struct spool *s)
+{
+	struct spool_news news[SYNCED_SOME];
+	struct taken done;
+	size_t n = 0;
+
+	for (const struct record *r = s->unsynced.first; r && n < SYNCED_SOME; r = r->next)
+		news[n++] = (struct spool_news) {r->number, r->n, NULL, (uint8_t)r->kind, r->last_part};
+	taken_init(&done);
+	pthread_mutex_lock(&s->lock);
+	spool_news_add(s, news, n); /* write_batch() reserved the room */
+	for (size_t i = 0; i < n; i++)
+		taken_push(&done, taken_pop(&s->unsynced));
+	s->stats.stored += n;
+	s->stats.resident += n;
+	s->synced += (uint32_t)n;
+	pthread_mutex_unlock(&s->lock);
+	taken_fini(&done);
+}
+
+/* In pieces: 4 MiB may be ten thousand records, and the loop waits for the lock at each that it puts. */
 static void sync_done(struct spool *s)
 {
+	while (s->unsynced.first)
+		some_done(s);
+	pthread_mutex_lock(&s->lock);
 	s->stats.syncs++;
-	s->synced = s->active->n;
-	for (struct record *r; (r = taken_pop(&s->unsynced));) {
-		struct spool_item it = item_of(r);
-		s->stats.stored++;
-		s->stats.resident++;
-		spool_tell(s, &it, NULL);
-		record_free(r);
-	}
+	pthread_mutex_unlock(&s->lock);
 }
 
 static bool sync_now(struct spool *s)
 {
 	pthread_mutex_unlock(&s->lock);
 	int e = fdatasync(s->fd) < 0 ? -errno : 0;
+	if (e == 0)
+		sync_done(s);
 	pthread_mutex_lock(&s->lock);
 	if (e < 0)
 		sync_failed(s, e);
-	else
-		sync_done(s);
 	return e == 0;
 }
 

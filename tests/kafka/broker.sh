@@ -4,18 +4,19 @@
 #   broker.sh fetch                    the jars into build/cache/kafka (Maven, once; then nothing)
 #   broker.sh start DIR PORT           data, log and pid file under DIR; controller on PORT + 1; returns once it answers
 #   broker.sh secure DIR PORT          the same, and SASL_SSL on PORT + 2, SSL on PORT + 3: DIR/tls/ca.pem signed it for
-#                                      localhost, 127.0.0.1 and kafka.test, DIR/tls/other.pem did not; PLAIN knows alice with
-#                                      the password in DIR/tls/password. (Not SCRAM: librdkafka before 2.6.1 sends a
-#                                      nonce that Kafka since 3.7.2 refuses.)
+#                                      localhost, 127.0.0.1 and kafka.test, DIR/tls/other.pem did not; PLAIN and
+#                                      SCRAM know alice with the password in DIR/tls/password
 #   broker.sh cluster DIR PORT         three of them under DIR/1 .. DIR/3, on PORT, PORT + 2, PORT + 4
 #   broker.sh node DIR PORT N          starts one of the three again
 #   broker.sh stop DIR                 SIGTERM, waits; of a cluster: all
 #   broker.sh tools                    builds topic and mock into build/cache/kafka; prints that directory
+# KAFKA_VERSION chooses another version than 4.4.0. librdkafka before 2.6.1 can do SCRAM with 3.7.1 and older only.
 # Exit code 77: something it needs is not installed.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=$here/../../build/cache/kafka
-version=4.4.0
+version=${KAFKA_VERSION:-4.4.0}
+libs=$cache/libs-$version
 cluster=${KAFKA_CLUSTER_ID:-AAAAAAAAQACAAAAAAAAAAA}
 
 need() {
@@ -26,14 +27,15 @@ need() {
 
 fetch() {
 	mkdir -p "$cache"
-	[ -e "$cache/complete-$version" ] && return
+	[ -e "$libs/complete" ] && return
 	need mvn java
 	exec 9>"$cache/lock"
 	flock 9
-	[ -e "$cache/complete-$version" ] && return
-	rm -rf "$cache/libs"
-	mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$cache/libs" >&2
-	touch "$cache/complete-$version"
+	[ -e "$libs/complete" ] && return
+	rm -rf "$libs"
+	mvn -q -B -f "$here/pom.xml" -Dkafka.version="$version" dependency:copy-dependencies \
+		-DoutputDirectory="$libs" >&2
+	touch "$libs/complete"
 }
 
 tools() {
@@ -50,7 +52,7 @@ java_in() {
 	dir=$1
 	shift
 	java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.io.tmpdir="$dir" \
-		-Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$cache/libs/*" "$@"
+		-Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$libs/*" "$@"
 }
 
 # key NAME COMMAND OPTION...: keytool on the store of that name
@@ -93,7 +95,9 @@ secure_properties() {
 		ssl.keystore.type=PKCS12
 		ssl.keystore.location=$1/tls/server.p12
 		ssl.keystore.password=changeit
-		sasl.enabled.mechanisms=PLAIN
+		sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+		listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+		listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 		listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="$(cat "$1/tls/password")";
 	END
 }
@@ -104,9 +108,12 @@ properties() {
 		s|^controller.quorum.voters=.*|controller.quorum.voters=$4|" "$here/server.properties.in"
 }
 
+# format DIR OPTION...
 format() {
-	[ -d "$1/data" ] || java_in "$1" kafka.tools.StorageTool format -t "$cluster" -c "$1/server.properties" \
-		>"$1/format.log" 2>&1 || { tail -5 "$1/format.log" >&2; exit 1; }
+	store=$1
+	shift
+	[ -d "$store/data" ] || java_in "$store" kafka.tools.StorageTool format -t "$cluster" \
+		-c "$store/server.properties" "$@" >"$store/format.log" 2>&1 || { tail -5 "$store/format.log" >&2; exit 1; }
 }
 
 # launch DIR: the process, and its pid in DIR/pid
@@ -154,7 +161,8 @@ secure() {
 	cp -r "$cache/tls" "$1"
 	properties "$1" "$2" 1 "1@127.0.0.1:$(($2 + 1))" | grep -v '^listeners=' >"$1/server.properties"
 	secure_properties "$1" "$2" >>"$1/server.properties"
-	format "$1"
+	alice="[name=alice,password=$(cat "$1/tls/password")]"
+	format "$1" --add-scram "SCRAM-SHA-256=$alice" --add-scram "SCRAM-SHA-512=$alice"
 	launch "$1"
 	await "$1" "$2" 1
 }
@@ -209,7 +217,7 @@ node)
 	;;
 stop) stop "$2" ;;
 *)
-	sed -n '3,15s/^# \{0,1\}//p' "$0" >&2
+	sed -n '3,14s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 	;;
 esac

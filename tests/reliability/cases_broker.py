@@ -10,7 +10,7 @@ import time
 
 from kit import capture, kafka, net
 from kit.case import Failure, test
-from world import TOPICS, Load, World, raw
+from world import TOPICS, Load, World, raw, wrapped
 
 RATE = 1000
 
@@ -174,57 +174,155 @@ def K10_another_cluster_at_the_same_address(w):
     w.order(parsed)
 
 
-SASL = ("?security.protocol=SASL_SSL&sasl.mechanism=PLAIN&sasl.username=alice"
-        "&sasl.password=%s&ssl.ca.location=%s")
+SASL = "?security.protocol=SASL_SSL&sasl.mechanism=%s&sasl.username=alice&sasl.password=%s&ssl.ca.location=%s"
 
 
-def shown_nowhere(w, cap, canary):
-    """C7: neither in what it says nor in what others see of it."""
-    with open("/proc/%d/cmdline" % cap.pid, "rb") as f:
-        w.check(canary.encode() not in f.read(), "the secret is in /proc/PID/cmdline")
-    w.check(canary not in cap.errors() + cap.output(), "the secret is in what it says")
+class Secured:
+    """A broker with TLS and SASL, and runs that must reach it, or be refused and keep all in the spool."""
+
+    def __init__(self, w, version=None):
+        self.w, self.calls = w, 0
+        self.broker = w.start("secure", version=version)
+        with open(self.broker.path("tls/password"), encoding="utf-8") as f:
+            self.password = f.read().strip()
+        self.tls, self.sasl = self.broker.port + 3, self.broker.port + 2
+        self.ca, self.other_ca = self.broker.path("tls/ca.pem"), self.broker.path("tls/other.pem")
+        self.secret = "file:" + w.case.path("secret")
+        with open(w.case.path("secret"), "w", encoding="utf-8") as f:
+            f.write(self.password + "\n")
+
+    def uri(self, port, properties):
+        return "kafka://localhost:%d/calls" % port + properties
+
+    def run(self, port, properties, env=None, wrong=None):
+        """wrong: what it must say, with all that it captures in the spool. What it said, at the end."""
+        w = self.w
+        cap = w.capture(sink=self.uri(port, properties), env=env)
+        self.calls += Load(RATE, 2).wait()
+        if wrong:
+            net.wait_until("the reason", lambda: re.search(wrong, cap.errors()), 15)
+        else:
+            w.wait_drained(30)
+        self.shown_nowhere(cap)
+        text = w.end(cap)["text"]
+        w.check(self.password not in text, "the secret is in the summary")
+        w.check(bool(w.spooled()) == bool(wrong), "in the spool: %s" % w.spooled())
+        return text
+
+    def shown_nowhere(self, cap):
+        """C7: neither in what it says nor in what others see of it."""
+        with open("/proc/%d/cmdline" % cap.pid, "rb") as f:
+            self.w.check(self.password.encode() not in f.read(), "the secret is in /proc/PID/cmdline")
+        self.w.check(self.password not in cap.errors() + cap.output(), "the secret is in what it says")
+
+    def all_is_there(self):
+        parsed = self.w.audit(lossless=True)
+        self.w.check(parsed["calls_delivered"] == self.calls, "%d of %d calls are there" % (
+            parsed["calls_delivered"], self.calls))
+        self.w.order(parsed)
 
 
 @test(timeout=300)
 def K7_tls_and_sasl(w):
     """TLS alone and SASL_SSL deliver; a wrong authority or password is named, costs no record, and shows no secret."""
-    broker = w.start("secure")
-    with open(broker.path("tls/password"), encoding="utf-8") as f:
-        password = f.read().strip()
-    tls, sasl = broker.port + 3, broker.port + 2
-    good, bad = broker.path("tls/ca.pem"), broker.path("tls/other.pem")
-    secret = w.case.path("secret")
-    with open(secret, "w", encoding="utf-8") as f:
-        f.write(password + "\n")
-    uri = "kafka://localhost:%d/calls"
-    calls = 0
+    b = Secured(w)
+    b.run(b.tls, "?security.protocol=SSL&ssl.ca.location=" + b.other_ca,
+          wrong="certificate verify failed|broker certificate could not be verified")
+    b.run(b.tls, "?security.protocol=SSL&ssl.ca.location=" + b.ca)
+    b.run(b.sasl, SASL % ("PLAIN", "wrong", b.ca), wrong="(?i)authentication")
+    b.run(b.sasl, SASL % ("PLAIN", b.secret, b.ca))
+    b.run(b.sasl, SASL % ("PLAIN", "env:KAFKA_PASSWORD", b.ca), env={"KAFKA_PASSWORD": b.password})
+    r = subprocess.run([w.case.program, "capture", "--check", "-vv", "-o", b.uri(b.sasl, SASL % (
+        "PLAIN", b.password, b.ca))], check=False, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+    w.check(r.returncode == 0 and b.password not in r.stdout, "--check shows it: " + r.stdout[-300:])
+    b.all_is_there()
 
-    def run(port, properties, env=None, wrong=None):
-        nonlocal calls
-        cap = w.capture(sink=uri % port + properties, env=env)
-        calls += Load(RATE, 2).wait()
-        if wrong:
-            net.wait_until("the reason", lambda: re.search(wrong, cap.errors()), 15)
-        else:
-            w.wait_drained(30)
-        shown_nowhere(w, cap, password)
-        text = w.end(cap)["text"]
-        w.check(password not in text, "the secret is in the summary")
-        w.check(bool(w.spooled()) == bool(wrong), "in the spool: %s" % w.spooled())
 
-    run(tls, "?security.protocol=SSL&ssl.ca.location=" + bad, wrong="certificate verify failed|broker "
-        "certificate could not be verified")
-    run(tls, "?security.protocol=SSL&ssl.ca.location=" + good)
-    run(sasl, SASL % ("wrong", good), wrong="(?i)authentication")
-    run(sasl, SASL % ("file:" + secret, good))
-    run(sasl, SASL % ("env:KAFKA_PASSWORD", good), env={"KAFKA_PASSWORD": password})
-    r = subprocess.run([w.case.program, "capture", "--check", "-vv", "-o", uri % sasl + SASL % (
-        password, good)], check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    w.check(r.returncode == 0 and password not in r.stdout, "--check shows it: " + r.stdout[-300:])
-    parsed = w.audit(lossless=True)
-    w.check(parsed["calls_delivered"] == calls, "%d of %d calls are there" % (
-        parsed["calls_delivered"], calls))
-    w.order(parsed)
+OLD_SCRAM = "3.7.1"  # the last Kafka that takes SCRAM of librdkafka before 2.6.1
+
+
+@test(timeout=300)
+def K7_scram(w):
+    """Both SCRAM mechanisms: a wrong password costs no record, the right one from a file or the environment delivers."""
+    b = Secured(w, version=OLD_SCRAM)
+    b.run(b.sasl, SASL % ("SCRAM-SHA-256", "wrong", b.ca), wrong="(?i)authentication")
+    b.run(b.sasl, SASL % ("SCRAM-SHA-256", b.secret, b.ca))
+    b.run(b.sasl, SASL % ("SCRAM-SHA-512", "wrong", b.ca), wrong="(?i)authentication")
+    b.run(b.sasl, SASL % ("SCRAM-SHA-512", "env:KAFKA_PASSWORD", b.ca),
+          env={"KAFKA_PASSWORD": b.password})
+    b.all_is_there()
+
+
+@test(timeout=300)
+def K7_scram_that_this_librdkafka_cannot(w):
+    """A newer Kafka refuses SCRAM of librdkafka before 2.6.1: said at the start and by doctor, all stays in the spool."""
+    b = Secured(w)
+    scram = SASL % ("SCRAM-SHA-256", b.secret, b.ca)
+    doctor = subprocess.run([w.case.program, "doctor", "-o", b.uri(b.sasl, scram)], check=False, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+    flat = " ".join(doctor.split())
+    if "2.6.1 cannot do SCRAM" not in flat:
+        w.check("has 4 partitions" in flat, "doctor neither reached it nor said why: " + doctor)
+        b.run(b.sasl, scram)
+    else:
+        text = b.run(b.sasl, scram, wrong="(?i)authentication")
+        w.check("2.6.1 cannot do SCRAM" in text and "PLAIN over TLS" in text, "not said: " + text)
+        b.run(b.sasl, SASL % ("PLAIN", b.secret, b.ca))
+    b.all_is_there()
+
+
+def started(log):
+    """What strace saw: threads that were started, and calls that start processes or programs."""
+    threads, processes = 0, []
+    with open(log, encoding="utf-8") as f:
+        for line in f:
+            call = re.search(r"^\d+ +(clone3?|v?fork|execve(?:at)?)\(", line)
+            if not call:
+                continue
+            if call.group(1).startswith("clone") and ("CLONE_THREAD" in line or "ENOSYS" in line):
+                threads += "CLONE_THREAD" in line
+            else:
+                processes.append(line.strip())
+    return threads, processes
+
+
+@test(timeout=200)
+def K14_nothing_forks_beside_a_handle(w):
+    """Over a start, an outage, a reload, a pause and an end: threads are started, no process and no program."""
+    broker = w.start()
+    log, config = w.case.path("strace.log"), w.case.path("sidetap.yaml")
+
+    def configure(limit):
+        with open(config, "w", encoding="utf-8") as f:
+            f.write("body-limit: %s\n" % limit)
+
+    def ctl(pid, *words):
+        net.run(w.case.program, "ctl", "--socket", "/run/sidetap/%d.sock" % pid, *words)
+    configure("16KiB")
+    cap = w.capture("-c", config, wrap=("strace", "-f", "-qq", "-o", log, "-e",  # no --seccomp-bpf: it hides what is refused
+                                        "trace=clone,clone3,fork,vfork,execve,execveat"))
+    pid = wrapped(cap)
+    load = Load(RATE // 2, 12)
+    time.sleep(2)
+    broker.kill()
+    net.wait_until("the outage", lambda: "records go to the spool" in cap.errors(), 20)
+    configure("32KiB")
+    os.kill(pid, signal.SIGHUP)
+    ctl(pid, "reload")
+    broker.restart()
+    calls = load.wait()
+    w.wait_drained(60)
+    ctl(pid, "pause")
+    ctl(pid, "resume")
+    calls += Load(RATE, 2).wait()
+    os.kill(pid, signal.SIGTERM)
+    cap.wait(60)
+    threads, processes = started(log)
+    w.note(threads=threads, calls=calls)
+    w.check(len(processes) == 1 and "execve(" in processes[0], "it started %s" % processes)
+    w.check(threads >= 5, "strace saw %d threads" % threads)
+    w.exact(calls)
 
 
 @test(timeout=200)

@@ -2,14 +2,13 @@
 """The broker away for long (with a spool that suffices, and one that does not), and a disk that fails (D1, D2, D8)."""
 
 import os
-import re
 import signal
 import subprocess
 import time
 
 from kit import capture, net
 from kit.case import test
-from world import Load
+from world import Load, wrapped
 
 RATE = 2000
 
@@ -96,8 +95,7 @@ def with_broken_disk(w, breaks, mends, names, **how):
     w.wait_drained(60)
     w.rss(cap)
     if how.get("wrap"):
-        with open("/proc/%d/task/%d/children" % (cap.pid, cap.pid), encoding="utf-8") as f:
-            os.kill(int(f.read().split()[0]), signal.SIGTERM)
+        os.kill(wrapped(cap), signal.SIGTERM)
         cap.wait(60)
     end = w.end(cap) if cap.proc.poll() is None else {"text": cap.errors()}
     w.check(cap.proc.returncode == 0, "it ended with %s" % cap.proc.returncode)
@@ -152,6 +150,5 @@ def D2_disk_slow(w):
         wrap=("strace", "-f", "-qq", "--seccomp-bpf", "-o", w.case.path("strace.log"), "-e",
               "trace=writev,fdatasync", "-e", "inject=writev:delay_enter=20000", "-e",
               "inject=fdatasync:delay_enter=1000000"))
-    turn = re.search(r"slowest turn ([\d.]+) ms, ([\d.]+) of CPU", text)
-    w.note(slowest_turn_ms=float(turn.group(1)), slowest_turn_cpu_ms=float(turn.group(2)))
+    w.turns(text)
     w.check(records.get("spool_behind", 0) > 0, "the disk was not slow: %s" % records)

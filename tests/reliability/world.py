@@ -54,7 +54,7 @@ class World:
         self.figures = {}
         self.spool = case.path("spool")
         self.broker = None
-        self.slowest = self.slowest_cpu = 0
+        self.slowest = {"clock": 0.0, "cpu": 0.0, "blocked": 0.0}  # turn of the loop, in ms
         self.memory = 0
 
     def close(self):
@@ -74,11 +74,11 @@ class World:
 
     # --- the parts
 
-    def start(self, mode="start", topics=TOPICS, partitions=4, log_calls=False, **how):
+    def start(self, mode="start", topics=TOPICS, partitions=4, log_calls=False, version=None, **how):
         proxies.nginx(self.case.path("nginx"), PORT, log_calls=log_calls)
         with open(self.case.path("nginx/www/64k"), "wb") as f:
             f.write(http1.pattern(65536, "64k"))
-        self.broker = kafka.Broker(self.case.path("broker"), mode=mode)
+        self.broker = kafka.Broker(self.case.path("broker"), mode=mode, version=version)
         if topics:
             kafka.create_topics(self.broker.bootstrap, partitions, *topics, **how)
         return self.broker
@@ -125,15 +125,20 @@ class World:
         self.rss(cap)
         cap.stop(seconds=seconds)
         text = cap.errors()
-        turn = re.search(r"slowest turn ([\d.]+) ms, ([\d.]+) of CPU", text)
-        if turn:
-            self.slowest = max(self.slowest, float(turn.group(1)))
-            self.slowest_cpu = max(self.slowest_cpu, float(turn.group(2)))
+        self.turns(text)
         twice = re.search(r"maybe twice (\d+)", text)
-        self.note(slowest_turn_ms=self.slowest, slowest_turn_cpu_ms=self.slowest_cpu,
-                  rss_anon_mib=round(self.memory, 1))
+        self.note(rss_anon_mib=round(self.memory, 1))
         return {"calls": int(re.search(r"(\d+) calls in", text).group(1)),
                 "maybe_twice": int(twice.group(1)) if twice else 0, "text": text}
+
+    def turns(self, text):
+        """The longest turns that a summary names: by the clock, of CPU, blocked; each the longest so far."""
+        found = re.search(r"slowest turn ([\d.]+) ms, ([\d.]+) of CPU, (?:([\d.]+) blocked)?", text)
+        if not found:
+            return
+        for name, ms in zip(self.slowest, found.groups()):
+            self.slowest[name] = max(self.slowest[name], float(ms or 0))
+        self.note(slowest_turn_ms=dict(self.slowest))
 
     # --- what must be true
 
@@ -188,8 +193,9 @@ class World:
         return seen
 
     def quick(self):
-        """The promise is LOOP_MS. Told, not failed on: on a machine without a free processor the clock proves nothing."""
-        self.note(over_10_ms=self.slowest > LOOP_MS)
+        """The promise is LOOP_MS. Told, not failed on: of the clock, and of what is blocked in a virtual machine,
+        a part is other people's."""
+        self.note(over_10_ms=[name for name, ms in self.slowest.items() if ms > LOOP_MS])
 
 
 def varint(p, at):
@@ -260,6 +266,12 @@ def spool_entries(directory):
                 out.add((instance.rstrip(b"\0").decode(), number))
             at = end + -n % 8
     return out
+
+
+def wrapped(cap):
+    """The pid of a capture under strace."""
+    with open("/proc/%d/task/%d/children" % (cap.pid, cap.pid), encoding="utf-8") as f:
+        return int(f.read().split()[0])
 
 
 def pause(broker, seconds):

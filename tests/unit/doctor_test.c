@@ -187,6 +187,9 @@ static void advice_for_pods_and_sockmaps(void **state)
 	assert_true(advises(d, "sockmap"));
 	d->kafka.asked = true;
 	assert_true(advises(d, "Kafka"));
+	assert_false(advises(d, "SCRAM"));
+	d->kafka.caveat = "no SCRAM here";
+	assert_true(advises(d, "SCRAM"));
 	free(d);
 }
 

@@ -329,6 +329,11 @@ static void properties(void **state)
 	assert_string_equal(f->read[0], "/etc/ca.pem"); /* of /etc the file alone */
 	assert_string_equal(f->read[1], "/k/v/key");
 	assert_string_equal(f->read[2], "/k/v");
+	sandbox_may_read_properties(f, "kafka://h:9092/t?sasl.password=file:/s/word&x=file:rel");
+	assert_int_equal(f->n_read, 6);
+	assert_string_equal(f->read[3], "/s/word");
+	assert_string_equal(f->read[4], "/s");
+	assert_string_equal(f->read[5], "rel");
 	for (int i = 0; i < 100; i++)
 		sandbox_may_read(f, "/x");
 	assert_int_equal(f->n_read, SANDBOX_PATHS);
@@ -371,6 +376,7 @@ static void calls(void)
 	CHECK(fails_with(syscall(SYS_setns, 0, 0)) == EPERM);
 	CHECK(fails_with(syscall(SYS_unshare, 0)) == EPERM);
 	CHECK(fails_with(syscall(SYS_clone, 0x10000000 /* CLONE_NEWUSER */, 0, 0, 0, 0)) == EPERM);
+	CHECK(fails_with(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)) == EPERM); /* a process */
 	CHECK(fails_with(syscall(SYS_process_vm_readv, 1, 0, 0, 0, 0, 0)) == EPERM);
 	CHECK(fails_with(syscall(SYS_kill, 1, 0)) == EPERM);
 	CHECK(mmap(NULL, 4096, PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==

@@ -16,9 +16,10 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 BROKER = os.path.join(TOP, "tests", "kafka", "broker.sh")
 
 
-def broker_sh(*args):
+def broker_sh(*args, version=None):
+    env = {**os.environ, **({"KAFKA_VERSION": version} if version else {})}
     r = subprocess.run([BROKER, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-                       check=False)
+                       check=False, env=env)
     if r.returncode == 77:
         raise Skip("the broker of the tests cannot run here")
     if r.returncode:
@@ -28,7 +29,7 @@ def broker_sh(*args):
 
 def start_broker(directory, port):
     """HOST:PORT of a real Kafka broker in this namespace."""
-    if not shutil.which("mvn") and not os.path.isdir(os.path.join(TOP, "build/cache/kafka/libs")):
+    if not shutil.which("mvn") and not os.path.isdir(os.path.join(TOP, "build/cache/kafka")):
         raise Skip("Maven is not installed")
     broker_sh("start", directory, str(port))
     return "127.0.0.1:%d" % port
@@ -53,17 +54,18 @@ def delete_topics(bootstrap, *names):
 
 
 class Broker:
-    """A real broker, or with mode "cluster" three, or with "secure" one with TLS and SASL too; and what befalls it."""
+    """A real broker, or with mode "cluster" three, or with "secure" one with TLS and SASL too; and what befalls it.
+    version: None is that of broker.sh."""
 
-    def __init__(self, directory, port=9392, mode="start"):
-        self.directory, self.port, self.mode = directory, port, mode
+    def __init__(self, directory, port=9392, mode="start", version=None):
+        self.directory, self.port, self.mode, self.version = directory, port, mode, version
         self.start()
 
     def start(self):
         if not shutil.which("mvn") and not os.path.isdir(os.path.join(TOP,
-                                                                      "build/cache/kafka/libs")):
+                                                                      "build/cache/kafka")):
             raise Skip("Maven is not installed")
-        broker_sh(self.mode, self.directory, str(self.port))
+        broker_sh(self.mode, self.directory, str(self.port), version=self.version)
 
     @property
     def bootstrap(self):
@@ -89,7 +91,7 @@ class Broker:
 
     def restart(self, node=None):
         if node:
-            broker_sh("node", self.directory, str(self.port), str(node))
+            broker_sh("node", self.directory, str(self.port), str(node), version=self.version)
         else:
             self.start()
 
