@@ -17,6 +17,8 @@ enum {
 	CLOSED_AHEAD = 1 << 20,
 	CLOSED_MIN = 16,
 	WAITING_MANY = 64, /* more flows with holes are looked at every SCAN_NS only */
+	SETTLE_BYTES =
+		256 << 10, /* let go in one settle, and the rest of that flow: a turn stays short */
 };
 static const uint64_t SCAN_NS = 5000000, FILE_SCAN_NS = 1000000, CLOSED_NS = 5000000000;
 
@@ -157,6 +159,7 @@ static void scan_waiting(struct flow_table *t)
 {
 	t->scanned_ns = t->now_ns;
 	t->scanned_n = 0;
+	uint64_t held = t->bytes.charged;
 	list_for_each_safe (it, nx, &t->waiting) {
 		t->scanned_n++;
 		struct flow_node *n = list_entry(it, struct flow_node, wait);
@@ -166,6 +169,10 @@ static void scan_waiting(struct flow_table *t)
 		if (t->now_ns < h.noted_ns + t->cfg.hole_ns)
 			break; /* the rest is younger */
 		declare_mature(t, n);
+		if (!t->cfg.from_file && t->bytes.charged + SETTLE_BYTES <= held) {
+			t->scanned_n = 0; /* the next settle goes on */
+			break;
+		}
 	}
 }
 

@@ -94,7 +94,7 @@ struct flow_table *flow_table_new(const struct flow_cfg *cfg); /* NULL: no memor
 void flow_push(struct flow_table *t, const struct packet *p);
 
 /* Both rings were read empty (twice is what makes a hole a loss), at this time. Cheap when no
- * flow has a hole. */
+ * flow has a hole; of much that waited behind holes it lets go a part, the next call goes on. */
 void flow_settle(struct flow_table *t, uint64_t now_ns);
 
 /* Flows idle since before `idle_since_ns` that `alive` no longer knows end as FLOW_VANISHED;

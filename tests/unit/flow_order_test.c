@@ -58,6 +58,39 @@ static void T8_needs_two_settles(void **state)
 	world_end(w);
 }
 
+/* Many flows wait behind holes: one settle lets go only some, the next ones the rest. */
+static void T8_settles_in_pieces(void **state)
+{
+	enum { FLOWS = 40, EACH = 64 << 10, MOST = (256 << 10) + EACH };
+	(void)state;
+	struct world *w = world_new(false);
+	uint8_t *bytes = gen_bytes(DIR_REQUEST, 0, EACH);
+	struct gen_conn c[FLOWS];
+	struct gen g;
+	gen_init(&g);
+	for (size_t i = 0; i < FLOWS; i++) {
+		c[i] = gen_conn("10.0.0.1", (uint16_t)(40000 + i), "10.0.0.2", 80, 1000);
+		gen_open(&g, &c[i]);
+		c[i].sent[0] += 10;
+		gen_send(&g, &c[i], DIR_REQUEST, bytes_of(bytes, EACH), 1 << 20);
+	}
+	gen_push(&g, w->t);
+	uint64_t now = g.now_ns + 5000 * MS;
+	flow_settle(w->t, now);
+	assert_int_equal(stream_bytes(w, "delivered"), 0);
+	unsigned settles = 0;
+	for (uint64_t was = 0; was < FLOWS * EACH; settles++) {
+		flow_settle(w->t, now);
+		uint64_t is = stream_bytes(w, "delivered");
+		assert_in_range(is - was, 1, MOST);
+		was = is;
+	}
+	assert_true(settles >= FLOWS * EACH / MOST);
+	free(bytes);
+	gen_fini(&g);
+	world_end(w);
+}
+
 /* A piece that comes before the first one does not make the hole younger. */
 static void T8_hole_keeps_its_age(void **state)
 {
@@ -426,6 +459,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(T8_hole_is_declared),
 		cmocka_unit_test(T8_needs_two_settles),
+		cmocka_unit_test(T8_settles_in_pieces),
 		cmocka_unit_test(T8_hole_keeps_its_age),
 		cmocka_unit_test(T8_unacknowledged_after_a_second),
 		cmocka_unit_test(T8_file_ages_by_packet_time),
