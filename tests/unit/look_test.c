@@ -21,28 +21,9 @@
 
 #include "capture/look.h"
 #include "capture/sandbox.h"
-
-#define CHECK(x)                                                                                   \
-	do {                                                                                       \
-		if (!(x)) {                                                                        \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                    \
-			_exit(1);                                                                  \
-		}                                                                                  \
-	} while (0)
+#include "tests/unit/child.h"
 
 enum { MANY = 3 * LOOK_SLICE + 10 };
-
-static void in_child(void (*fn)(void))
-{
-	pid_t pid = fork();
-	if (pid == 0) {
-		fn();
-		_exit(0);
-	}
-	int st = -1;
-	waitpid(pid, &st, 0);
-	assert_int_equal(st, 0);
-}
 
 static uint32_t inode_of(int fd)
 {
@@ -148,7 +129,7 @@ static void asker_under_landlock(void)
 	int rc = sandbox_files_only(&files, err, sizeof(err));
 	if (rc == -ENOTSUP) {
 		printf("# SKIP %s\n", err);
-		return;
+		_exit(CHILD_SKIPS);
 	}
 	CHECK(rc == 0);
 	snprintf(path, sizeof(path), "/proc/%d/fd/0", (int)pid);
@@ -226,7 +207,7 @@ static void looker_fails(void)
 	CHECK(look_begin() == 0);
 	pid_t pid = looker_pid();
 	if (!pid)
-		return; /* a kernel without CONFIG_PROC_CHILDREN */
+		_exit(CHILD_SKIPS); /* a kernel without CONFIG_PROC_CHILDREN */
 	CHECK(kill(pid, SIGTERM) == 0 && kill(pid, SIGINT) == 0); /* as a whole group gets them */
 	CHECK(look_sockets(getpid(), 0, &s) == 0);
 	uint32_t n = s.n;
@@ -280,7 +261,7 @@ static void it_is_confined(void)
 	CHECK(look_sockets(getpid(), 0, &s) == 0); /* it answers: it is confined */
 	pid_t pid = looker_pid();
 	if (!pid)
-		return;
+		_exit(CHILD_SKIPS);
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
 	FILE *f = fopen(path, "r");
 	CHECK(f);

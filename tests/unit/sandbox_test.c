@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "capture/sandbox.h"
+#include "tests/unit/child.h"
 
 static uint64_t status_of(const char *path, const char *name)
 {
@@ -50,26 +51,6 @@ static uint64_t status(const char *name)
 static bool has(unsigned cap)
 {
 	return status("CapPrm:") >> cap & 1;
-}
-
-#define CHECK(what)                                                                                \
-	do {                                                                                       \
-		if (!(what)) {                                                                     \
-			fprintf(stderr, "line %d: %s\n", __LINE__, #what);                         \
-			_exit(1);                                                                  \
-		}                                                                                  \
-	} while (0)
-
-static void in_child(void (*fn)(void))
-{
-	pid_t pid = fork();
-	if (pid == 0) {
-		fn();
-		_exit(0);
-	}
-	int st = -1;
-	waitpid(pid, &st, 0);
-	assert_int_equal(st, 0);
 }
 
 static void need_root(void)

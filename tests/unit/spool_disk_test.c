@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/child.h"
 #include "tests/unit/spool_rig.h"
 
 /* ---- D1, D8, D10: bounds ---- */
@@ -71,34 +72,17 @@ static void d10_what_was_read_stays_within_the_cap(void **state)
 	shut(&g);
 }
 
-static void in_a_namespace(void (*test)(void))
+/* In a child: the spool's directory is a file system of 256 KiB. */
+static void a_small_disk(void)
 {
-	pid_t child = fork();
-	if (child == 0) {
-		if (unshare(CLONE_NEWNS) < 0 ||
-		    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-		    mount("none", dir, "tmpfs", 0, "size=256k,mode=700") < 0)
-			_exit(77);
-		test();
-		_exit(0);
-	}
-	int status;
-	waitpid(child, &status, 0);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-		skip();
-	assert_int_equal(status, 0);
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", dir, "tmpfs", 0, "size=256k,mode=700") < 0)
+		_exit(CHILD_SKIPS);
 }
-
-#define MUST(x)                                                                                    \
-	do {                                                                                       \
-		if (!(x)) {                                                                        \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                    \
-			_exit(1);                                                                  \
-		}                                                                                  \
-	} while (0)
 
 static void fill_disk(void)
 {
+	a_small_disk();
 	struct rig g;
 	struct spool_cfg cfg = config(&g, "a");
 	cfg.queue_bytes = 64 << 10;
@@ -115,9 +99,9 @@ static void fill_disk(void)
 		if (e)
 			poll(NULL, 0, 1);
 	}
-	MUST(e == -ENOSPC);
-	MUST(spool_stats(g.s).failing);
-	MUST(strstr(spool_stats(g.s).last_error, "No space"));
+	CHECK(e == -ENOSPC);
+	CHECK(spool_stats(g.s).failing);
+	CHECK(strstr(spool_stats(g.s).last_error, "No space"));
 	/* room again: it goes on by itself, within the second between two tries */
 	struct spool_read r;
 	unsigned got = 0;
@@ -130,35 +114,36 @@ static void fill_disk(void)
 		poll(NULL, 0, 2);
 		spool_service(g.s);
 	}
-	MUST(got == n - refused);
-	MUST(!spool_stats(g.s).failing);
+	CHECK(got == n - refused);
+	CHECK(!spool_stats(g.s).failing);
 	spool_close(g.s, 1000);
 }
 
 static void d1_a_full_disk_is_named_and_left_behind(void **state)
 {
 	(void)state;
-	in_a_namespace(fill_disk);
+	in_child(fill_disk);
 }
 
 static void read_only(void)
 {
+	a_small_disk();
 	struct rig g;
 	open_as(&g, "a");
-	MUST(mount(NULL, dir, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
+	CHECK(mount(NULL, dir, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
 	struct record *r = make(1, 100);
-	MUST(spool_put(g.s, &r) == 0);
+	CHECK(spool_put(g.s, &r) == 0);
 	for (int i = 0; i < 2000 && !spool_stats(g.s).failing; i++)
 		poll(NULL, 0, 1);
-	MUST(strstr(spool_stats(g.s).last_error, "Read-only"));
+	CHECK(strstr(spool_stats(g.s).last_error, "Read-only"));
 	spool_close(g.s, 100);
-	MUST(g.exit[1] && !strcmp(g.exit[1], "spool_io_error"));
+	CHECK(g.exit[1] && !strcmp(g.exit[1], "spool_io_error"));
 }
 
 static void d8_a_read_only_disk_is_named(void **state)
 {
 	(void)state;
-	in_a_namespace(read_only);
+	in_child(read_only);
 }
 
 /* ---- D2 ---- */
