@@ -151,7 +151,7 @@ const char *kafka_spec_caveat(const struct kafka_spec *s, int version)
 	for (size_t i = 0; i < s->n_properties && version < SCRAM_MENDED; i++)
 		if (strncmp(s->properties[i].name, "sasl.mechanism", 14) == 0 &&
 		    strncasecmp(s->properties[i].value, "SCRAM-", 6) == 0)
-			return "librdkafka before 2.6.1 cannot do SCRAM with Kafka since 3.7.2, which then says "
+			return "librdkafka before 2.6.1 cannot do SCRAM with Kafka 4, which then says "
 			       "that authentication failed: use PLAIN over TLS, a client certificate, or a newer "
 			       "librdkafka";
 	return NULL;
