@@ -371,7 +371,8 @@ int look_cgroups(struct cgroup_set *s, struct cgroup_netns *seen, const char *sp
 	}
 	ask = (struct ask) {
 		.kind = CGROUPS, .has_spec = spec != NULL, .n_ports = (uint32_t)n_ports};
-	memcpy(ask.ports, ports, n_ports * sizeof(*ports));
+	if (n_ports)
+		memcpy(ask.ports, ports, n_ports * sizeof(*ports));
 	snprintf(ask.spec, sizeof(ask.spec), "%s", spec ? spec : "");
 	ssize_t n = asked(&ask, &a, &l, &m, CGROUPS_MS),
 		head = offsetof(struct answer, cgroups.text);

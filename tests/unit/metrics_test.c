@@ -187,6 +187,7 @@ static void s3_million_paths(void **state)
 	assert_int_equal(series(&text), before);
 	assert_null(memmem(text.p, text.n, "bomb", 4));
 	text_fini(&text);
+	flow_end_all(p->flows, FLOW_STOP);
 }
 
 static void says(const struct text *text, const char *line)
