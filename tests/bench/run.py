@@ -154,22 +154,28 @@ class Goreplay(Tool):
         settle(0.5)
 
 
-def goreplay_program():
-    """Built once into build/cache/bin; None without Go."""
-    cache = os.path.join(TOP, "build", "cache", "bin")
-    program = os.path.join(cache, "goreplay")
-    if os.access(program, os.X_OK):
-        return program
-    if not shutil.which("go"):
-        return None
-    os.makedirs(cache, exist_ok=True)
+GOREPLAY_PROGRAM = os.path.join(TOP, "build", "cache", "bin", "goreplay")
+
+
+def build_goreplay():
+    """Once, where there is a network."""
+    if os.access(GOREPLAY_PROGRAM, os.X_OK) or not shutil.which("go"):
+        return
+    os.makedirs(os.path.dirname(GOREPLAY_PROGRAM), exist_ok=True)
     say("building GoReplay (once)")
-    r = subprocess.run(["go", "install", GOREPLAY], env={**os.environ, "GOBIN": cache}, check=False,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    r = subprocess.run(["go", "install", GOREPLAY], check=False, stdout=subprocess.PIPE, text=True,
+                       env={**os.environ, "GOBIN": os.path.dirname(GOREPLAY_PROGRAM)},
+                       stderr=subprocess.STDOUT)
     if r.returncode:
         say("goreplay does not build: " + r.stdout[-300:])
-        return None
-    return program
+
+
+def goreplay_program():
+    """None, and why is said: it is not there."""
+    if os.access(GOREPLAY_PROGRAM, os.X_OK):
+        return GOREPLAY_PROGRAM
+    say("SKIP GoReplay: " + ("it does not build" if shutil.which("go") else "there is no Go"))
+    return None
 
 
 class Real:
@@ -532,9 +538,7 @@ def report_capture_to_kafka(report, sidetap, mode, real):
     """The whole way, from the service's sockets to the broker, beside GoReplay's."""
     tools = [Sidetap("sidetap", sidetap, real.sink)]
     go = goreplay_program()
-    if go is None:
-        say("SKIP GoReplay: there is no Go")
-    else:
+    if go:
         kafka.create_topics(real.bootstrap, 4, "goreplay")
         tools.append(Goreplay("GoReplay", go, "--output-kafka-host", real.bootstrap,
                               "--output-kafka-topic", "goreplay", "--output-kafka-json-format"))
@@ -593,9 +597,7 @@ def make_tools(args, full):
     ours = [Sidetap("sidetap " + name, args.program, sink) for name, sink in sinks.items()]
     others = [Tcpdump("tcpdump")] if shutil.which("tcpdump") else []
     go = goreplay_program()
-    if go is None:
-        say("SKIP GoReplay: there is no Go")
-    else:
+    if go:
         others.append(Goreplay("GoReplay null", go, "--output-null"))
         if full:
             others.append(Goreplay("GoReplay file", go, "--output-file",
@@ -669,6 +671,8 @@ def main():
     if not os.access(args.program, os.X_OK):
         sys.exit("run.py: %s is not there: run make" % args.program)
     build_load()
+    if not args.only or {"fixed", "saturated", "kafka"} & set(args.only.split(",")):
+        build_goreplay()
     mount = net.cgroup2_mount()
     cgroup = mount and os.path.join(mount, "sidetap-bench-%d" % os.getpid())
     if cgroup:
