@@ -340,7 +340,10 @@ def program_stats(pid):
             progs.add(json.loads(text)["prog_id"])
     out = {}
     for i in progs:
-        p = json.loads(net.run("bpftool", "prog", "show", "id", str(i), "-j"))
+        text = net.run("bpftool", "prog", "show", "id", str(i), "-j", check=False)
+        p = json.loads(text) if text.strip() else {}
+        if "id" not in p:
+            continue  # detached meanwhile
         out[i] = (p.get("name", "?"), p.get("run_time_ns", 0), p.get("run_cnt", 0))
     return out
 
