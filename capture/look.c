@@ -29,7 +29,7 @@ enum kind { SOCKETS, CGROUPS };
 struct ask {
 	uint32_t seq; /* the answer has the same: a late one is passed over */
 	uint32_t kind, pid, from, n_ports;
-	bool has_spec;
+	/* of CGROUPS only: the others end here */
 	uint16_t ports[PORTS_MAX];
 	char spec[SPEC_MAX];
 };
@@ -65,6 +65,10 @@ static struct {
 	pid_t pid;
 	uint32_t seq;
 } looker = {.fd = -1};
+
+/* Of the one question that is under way; each of the two processes has its own. */
+static struct ask ask;
+static struct answer answer;
 
 /* ---- the looks ---- */
 
@@ -120,6 +124,11 @@ static int cgroups_of(struct cgroup_set *s, struct cgroup_netns *seen, const cha
 	return rc;
 }
 
+static size_t ask_bytes(void)
+{
+	return ask.kind == CGROUPS ? sizeof(ask) : offsetof(struct ask, ports);
+}
+
 /* ---- who answers ---- */
 
 static int pack(struct cgroups *c, const struct cgroup_set *s, size_t *text_n)
@@ -152,15 +161,16 @@ static void enclose(struct letter *l, struct msghdr *m, const struct cgroup_set 
 		memcpy(CMSG_DATA(c) + i * sizeof(int), &s->d[i].fd, sizeof(int));
 }
 
-static void answer_cgroups(int fd, const struct ask *ask, struct answer *a)
+static void answer_cgroups(int fd)
 {
+	struct answer *a = &answer;
 	struct letter l = {.v = {a, offsetof(struct answer, cgroups.text)}};
 	struct msghdr m = {.msg_iov = &l.v, .msg_iovlen = 1};
 	struct cgroup_set s;
 	size_t text_n = 0;
 
-	a->rc = cgroups_of(&s, &a->cgroups.seen, ask->has_spec ? ask->spec : NULL, ask->ports,
-			   ask->n_ports, a->cgroups.text, sizeof(a->cgroups.text));
+	a->rc = cgroups_of(&s, &a->cgroups.seen, ask.spec, ask.ports, ask.n_ports, a->cgroups.text,
+			   sizeof(a->cgroups.text));
 	if (a->rc == 0)
 		a->rc = pack(&a->cgroups, &s, &text_n);
 	if (a->rc == -E2BIG && text_n)
@@ -175,30 +185,26 @@ static void answer_cgroups(int fd, const struct ask *ask, struct answer *a)
 	cgroup_set_close(&s);
 }
 
-static void answer_sockets(int fd, const struct ask *ask, struct answer *a)
+static void answer_sockets(int fd)
 {
-	a->rc = sockets_of((pid_t)ask->pid, ask->from, &a->sockets);
-	size_t n = offsetof(struct answer, sockets) + sizeof(a->sockets);
-	(void)!send(fd, a, n, MSG_NOSIGNAL);
+	answer.rc = sockets_of((pid_t)ask.pid, ask.from, &answer.sockets);
+	size_t n = offsetof(struct answer, sockets) + sizeof(answer.sockets);
+	(void)!send(fd, &answer, n, MSG_NOSIGNAL);
 }
 
 static void answer_all(int fd)
 {
-	static struct ask ask;
-	static struct answer a;
-
 	for (;;) {
 		ssize_t n = recv(fd, &ask, sizeof(ask), 0);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n != sizeof(ask) || ask.n_ports > PORTS_MAX)
+		if (n != (ssize_t)ask_bytes() || ask.n_ports > PORTS_MAX)
 			return; /* the asker has ended */
-		memset(&a, 0, offsetof(struct answer, sockets));
-		a.seq = ask.seq;
+		answer.seq = ask.seq;
 		if (ask.kind == CGROUPS)
-			answer_cgroups(fd, &ask, &a);
+			answer_cgroups(fd);
 		else
-			answer_sockets(fd, &ask, &a);
+			answer_sockets(fd);
 	}
 }
 
@@ -277,13 +283,13 @@ static void drop_fds(struct msghdr *m)
 		}
 }
 
-/* The answer to `ask`, within the time; m says which descriptors came. Its length, -errno. */
-static ssize_t asked(struct ask *ask, struct answer *a, struct letter *l, struct msghdr *m, int ms)
+/* Gets the answer to `ask`, within the time; m says which descriptors came. Its length, -errno. */
+static ssize_t asked(struct letter *l, struct msghdr *m, int ms)
 {
 	uint64_t end = clock_ns(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000;
 
-	ask->seq = ++looker.seq;
-	if (send(looker.fd, ask, sizeof(*ask), MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof(*ask))
+	ask.seq = ++looker.seq;
+	if (send(looker.fd, &ask, ask_bytes(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return errno == EAGAIN ? -EAGAIN : -EPIPE;
 	for (;;) {
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);
@@ -291,7 +297,7 @@ static ssize_t asked(struct ask *ask, struct answer *a, struct letter *l, struct
 		struct timeval tv = {(time_t)(left / 1000000000),
 				     (suseconds_t)(left % 1000000000 / 1000)};
 		(void)setsockopt(looker.fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
-		l->v = (struct iovec) {a, sizeof(*a)};
+		l->v = (struct iovec) {&answer, sizeof(answer)};
 		*m = (struct msghdr) {.msg_iov = &l->v,
 				      .msg_iovlen = 1,
 				      .msg_control = l->control.room,
@@ -303,7 +309,7 @@ static ssize_t asked(struct ask *ask, struct answer *a, struct letter *l, struct
 			return errno == EAGAIN ? -EAGAIN : -EPIPE;
 		if (n < (ssize_t)offsetof(struct answer, sockets))
 			return -EPIPE;
-		if (a->seq == ask->seq)
+		if (answer.seq == ask.seq)
 			return n;
 		drop_fds(m);
 	}
@@ -311,22 +317,23 @@ static ssize_t asked(struct ask *ask, struct answer *a, struct letter *l, struct
 
 int look_sockets(pid_t pid, uint32_t from, struct look_slice *out)
 {
-	static struct ask ask;
-	static struct answer a;
 	struct letter l;
 	struct msghdr m;
 
 	if (looker.fd < 0)
 		return sockets_of(pid, from, out);
-	ask = (struct ask) {.kind = SOCKETS, .pid = (uint32_t)pid, .from = from};
-	ssize_t n = asked(&ask, &a, &l, &m, SOCKETS_MS);
+	ask.kind = SOCKETS;
+	ask.pid = (uint32_t)pid;
+	ask.from = from;
+	ask.n_ports = 0;
+	ssize_t n = asked(&l, &m, SOCKETS_MS);
 	if (n < 0)
 		return (int)n;
 	if (n < (ssize_t)(offsetof(struct answer, sockets) + sizeof(*out)) ||
-	    a.sockets.n > LOOK_SLICE)
+	    answer.sockets.n > LOOK_SLICE)
 		return -EPIPE;
-	*out = a.sockets;
-	return a.rc;
+	*out = answer.sockets;
+	return answer.rc;
 }
 
 /* Takes the descriptors of m into the set. */
@@ -357,8 +364,7 @@ static int unpack(struct cgroup_set *s, const struct cgroups *c, size_t text_n, 
 int look_cgroups(struct cgroup_set *s, struct cgroup_netns *seen, const char *spec,
 		 const uint16_t *ports, size_t n_ports, char *err, size_t err_n)
 {
-	static struct ask ask;
-	static struct answer a;
+	const struct answer *a = &answer;
 	struct letter l;
 	struct msghdr m;
 
@@ -369,20 +375,19 @@ int look_cgroups(struct cgroup_set *s, struct cgroup_netns *seen, const char *sp
 		snprintf(err, err_n, "cgroup: the list is too long");
 		return -E2BIG;
 	}
-	ask = (struct ask) {
-		.kind = CGROUPS, .has_spec = spec != NULL, .n_ports = (uint32_t)n_ports};
+	ask.kind = CGROUPS;
+	ask.n_ports = (uint32_t)n_ports;
 	if (n_ports)
 		memcpy(ask.ports, ports, n_ports * sizeof(*ports));
 	snprintf(ask.spec, sizeof(ask.spec), "%s", spec ? spec : "");
-	ssize_t n = asked(&ask, &a, &l, &m, CGROUPS_MS),
-		head = offsetof(struct answer, cgroups.text);
-	int rc = n < head ? (n == -EAGAIN ? -ETIMEDOUT : -EPIPE) : a.rc;
+	ssize_t n = asked(&l, &m, CGROUPS_MS), head = offsetof(struct answer, cgroups.text);
+	int rc = n < head ? (n == -EAGAIN ? -ETIMEDOUT : -EPIPE) : a->rc;
 	if (rc == 0)
-		rc = unpack(s, &a.cgroups, (size_t)(n - head), &m);
+		rc = unpack(s, &a->cgroups, (size_t)(n - head), &m);
 	if (rc == 0)
-		*seen = a.cgroups.seen;
-	else if (n > head && a.rc < 0)
-		snprintf(err, err_n, "%.*s", (int)(n - head), a.cgroups.text);
+		*seen = a->cgroups.seen;
+	else if (n > head && a->rc < 0)
+		snprintf(err, err_n, "%.*s", (int)(n - head), a->cgroups.text);
 	else if (rc == -EMFILE)
 		snprintf(err, err_n, "cgroup: %s: raise the limit of open files (ulimit -n)",
 			 strerror(-rc));

@@ -448,9 +448,8 @@ static void tell_rest(struct spool *s)
 	bool full = s->error == -ENOSPC || s->error == -EDQUOT;
 	taken_move(&s->unsynced, &s->queue);
 	for (struct record *r; (r = taken_pop(&s->unsynced));) {
-		struct spool_news lost = {r->number, r->n,
-					  full ? "spool_no_space" : "spool_io_error",
-					  (uint8_t)r->kind, r->last_part};
+		const struct spool_news lost =
+			spool_news_of(r, full ? "spool_no_space" : "spool_io_error");
 		s->stats.lost++;
 		stored(s, &lost, 1);
 		record_free(r);

@@ -91,6 +91,11 @@ bool spool_count_some(struct spool *s);
 bool spool_remove_some(struct spool *s);
 bool spool_pin_some(struct spool *s, uint64_t now_ns);
 
+static inline struct spool_news spool_news_of(const struct record *r, const char *exit)
+{
+	return (struct spool_news) {r->number, r->n, exit, (uint8_t)r->kind, r->last_part};
+}
+
 /* Says nothing of the disk. */
 static inline bool spool_is_momentary(int err)
 {

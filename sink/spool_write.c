@@ -233,8 +233,7 @@ static void some_done(struct spool *s)
 	size_t n = 0;
 
 	for (const struct record *r = s->unsynced.first; r && n < SYNCED_SOME; r = r->next)
-		news[n++] =
-			(struct spool_news) {r->number, r->n, NULL, (uint8_t)r->kind, r->last_part};
+		news[n++] = spool_news_of(r, NULL);
 	taken_init(&done);
 	pthread_mutex_lock(&s->lock);
 	spool_news_add(s, news, n); /* write_batch() reserved the room */
